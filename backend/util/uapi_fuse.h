@@ -1,0 +1,84 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * uapi_fuse.h - FUSE protocol facts that Debian 12's <linux/fuse.h> (7.37) lacks.
+ *
+ * Source of all of them: include/uapi/linux/fuse.h of the kernel version named.
+ */
+#ifndef URINGFS_UAPI_FUSE_H
+#define URINGFS_UAPI_FUSE_H
+
+#include <linux/fuse.h>
+#include <stdint.h>
+
+/* INIT flags as one 64-bit word: flags | flags2 << 32 */
+#define UAPI_FUSE_CREATE_SUPP_GROUP (1ull << 34)    /* 6.3: the group of a setgid parent comes in an extension */
+#define UAPI_FUSE_HAS_EXPIRE_ONLY (1ull << 35)      /* 6.4 */
+#define UAPI_FUSE_DIRECT_IO_ALLOW_MMAP (1ull << 36) /* 6.6 */
+#define UAPI_FUSE_PASSTHROUGH (1ull << 37)          /* 6.9 */
+#define UAPI_FUSE_NO_EXPORT_SUPPORT (1ull << 38)    /* 6.9 */
+#define UAPI_FUSE_HAS_RESEND (1ull << 39)           /* 6.9 */
+#define UAPI_FUSE_ALLOW_IDMAP (1ull << 40)          /* 6.12 */
+#define UAPI_FUSE_OVER_IO_URING (1ull << 41)        /* 6.14 */
+#define UAPI_FUSE_REQUEST_TIMEOUT (1ull << 42)      /* 6.15 */
+
+/* opcodes */
+#define UAPI_FUSE_TMPFILE 51u            /* 6.1 (7.37) */
+#define UAPI_FUSE_STATX 52u              /* 6.6 (7.39) */
+#define UAPI_FUSE_COPY_FILE_RANGE_64 53u /* 6.18 (7.45) */
+#define UAPI_FUSE_OPCODE_MAX 64u
+
+/* open_flags of fuse_open_out */
+#define UAPI_FOPEN_NOFLUSH (1u << 5)               /* 5.16 (7.35) */
+#define UAPI_FOPEN_PARALLEL_DIRECT_WRITES (1u << 6) /* 6.2 (7.38) */
+
+/* fuse_setattr_in.valid; named FATTR_KILL_SUIDGID there */
+#define UAPI_FATTR_KILL_SUIDGID (1u << 11)
+
+/* extensions behind create requests (6.3, 7.38) */
+#define UAPI_FUSE_EXT_GROUPS 32u
+struct uapi_fuse_ext_header {
+	uint32_t size; /* with this header, a multiple of 8 */
+	uint32_t type;
+};
+struct uapi_fuse_supp_groups {
+	uint32_t nr_groups;
+	uint32_t groups[];
+};
+
+/* FUSE_STATX (6.6, 7.39) */
+struct uapi_fuse_sx_time {
+	int64_t tv_sec;
+	uint32_t tv_nsec;
+	int32_t reserved;
+};
+struct uapi_fuse_statx {
+	uint32_t mask, blksize;
+	uint64_t attributes;
+	uint32_t nlink, uid, gid;
+	uint16_t mode, spare0;
+	uint64_t ino, size, blocks, attributes_mask;
+	struct uapi_fuse_sx_time atime, btime, ctime, mtime;
+	uint32_t rdev_major, rdev_minor, dev_major, dev_minor;
+	uint64_t spare2[14];
+};
+struct uapi_fuse_statx_in {
+	uint32_t getattr_flags, reserved;
+	uint64_t fh;
+	uint32_t sx_flags, sx_mask;
+};
+struct uapi_fuse_statx_out {
+	uint64_t attr_valid;
+	uint32_t attr_valid_nsec, flags;
+	uint64_t spare[2];
+	struct uapi_fuse_statx stat;
+};
+
+/* answer of FUSE_COPY_FILE_RANGE_64 (6.18, 7.45) */
+struct uapi_fuse_copy_file_range_out {
+	uint64_t bytes_copied;
+};
+
+_Static_assert(sizeof(struct uapi_fuse_statx) == 256, "fuse_statx is 256 bytes");
+_Static_assert(sizeof(struct uapi_fuse_statx_out) == 288, "fuse_statx_out is 288 bytes");
+
+#endif

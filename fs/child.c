@@ -1,0 +1,206 @@
+/* SPDX-License-Identifier: MIT */
+#include "child.h"
+
+#include <errno.h>
+#include <string.h>
+#include <sys/sysmacros.h>
+
+static void child_finish(struct child *c, int64_t res)
+{
+	c->res = res;
+	c->done(c);
+}
+
+static void child_fail(struct child *c, int64_t res)
+{
+	if (!c->keep_fd)
+		server_close(c->request->thread, c->fd, false);
+	c->fd = -1;
+	child_finish(c, res);
+}
+
+void attr_from_statx(uint16_t fs, const struct statx *stx, struct stat *st)
+{
+	*st = (struct stat){
+		.st_dev = makedev(stx->stx_dev_major, stx->stx_dev_minor),
+		.st_ino = server_ino(fs, stx->stx_ino),
+		.st_mode = stx->stx_mode,
+		.st_nlink = stx->stx_nlink,
+		.st_uid = stx->stx_uid,
+		.st_gid = stx->stx_gid,
+		.st_rdev = makedev(stx->stx_rdev_major, stx->stx_rdev_minor),
+		.st_size = (off_t)stx->stx_size,
+		.st_blksize = stx->stx_blksize,
+		.st_blocks = (blkcnt_t)stx->stx_blocks,
+		.st_atim = { stx->stx_atime.tv_sec, stx->stx_atime.tv_nsec },
+		.st_mtim = { stx->stx_mtime.tv_sec, stx->stx_mtime.tv_nsec },
+		.st_ctim = { stx->stx_ctime.tv_sec, stx->stx_ctime.tv_nsec },
+	};
+}
+
+/** child_identified() - the last step: into the inode table. */
+static void child_identified(struct child *c, int fs, const struct inode_handle *handle)
+{
+	struct mount *m = c->request->mount;
+	const struct options *opt = &m->server->opt;
+	int close_fd = -1;
+
+	c->inode = inode_add(m->inodes, (uint16_t)fs, &c->stx, handle, c->keep_fd ? -1 : c->fd, c->parent, c->name, &close_fd);
+	if (!c->inode) {
+		child_fail(c, -ENOMEM);
+		return;
+	}
+	if (!c->keep_fd) {
+		server_close(c->request->thread, close_fd, false);
+		c->fd = -1;
+	}
+	c->entry = (struct fuse_entry_param){
+		.ino = inode_nodeid(c->inode),
+		.attr_timeout = opt->attr_timeout,
+		.entry_timeout = opt->entry_timeout,
+	};
+	attr_from_statx((uint16_t)fs, &c->stx, &c->entry.attr);
+	child_finish(c, 0);
+}
+
+static void child_handled(struct op *op)
+{
+	struct child *c = op->owner;
+	struct inode_handle handle = { .len = 0 };
+	dev_t dev = makedev(c->stx.stx_dev_major, c->stx.stx_dev_minor);
+	int fs = server_backing(c->request->mount, dev, c->fd);
+
+	if (fs < 0) {
+		child_fail(c, fs);
+		return;
+	}
+	if (op->res >= 0 && c->fh.h.handle_bytes <= INODE_HANDLE_MAX) {
+		handle.len = (uint8_t)c->fh.h.handle_bytes;
+		handle.type = c->fh.h.handle_type;
+		memcpy(handle.bytes, c->fh.h.f_handle, handle.len);
+	} else if (op->res != -EOPNOTSUPP && op->res != -EOVERFLOW && op->res < 0) {
+		child_fail(c, op->res);
+		return;
+	}
+	child_identified(c, fs, &handle);
+}
+
+static struct op *child_op(struct child *c, enum op_kind kind, op_done_fn done)
+{
+	struct op *op = ring_op_get(c->request->thread->ring);
+
+	if (!op) {
+		child_fail(c, -ENOMEM);
+		return NULL;
+	}
+	op->kind = (uint16_t)kind;
+	op->done = done;
+	op->owner = c;
+	return op;
+}
+
+static void child_stated(struct op *op)
+{
+	struct child *c = op->owner;
+
+	if (op->res < 0) {
+		child_fail(c, op->res);
+		return;
+	}
+	op = child_op(c, OP_NAME_TO_HANDLE, child_handled);
+	if (!op)
+		return;
+	c->fh.h.handle_bytes = INODE_HANDLE_MAX;
+	op->fd = c->fd;
+	op->path = "";
+	op->arg = AT_EMPTY_PATH;
+	op->buf = &c->fh;
+	ring_submit(op);
+}
+
+static void child_stat(struct child *c)
+{
+	struct op *op = child_op(c, OP_STATX, child_stated);
+
+	if (!op)
+		return;
+	op->fd = c->fd;
+	op->path = "";
+	op->arg = AT_EMPTY_PATH;
+	op->arg2 = CHILD_STATX_MASK;
+	op->buf = &c->stx;
+	ring_submit(op);
+}
+
+static void child_open(struct child *c, bool hot);
+
+static void child_opened(struct op *op)
+{
+	struct child *c = op->owner;
+	struct thread_stats *st = &c->request->thread->stats;
+	bool hot = op->how.resolve & RESOLVE_CACHED;
+
+	if (hot && op->res == -EAGAIN) {
+		stats_add(&st->lookups_cold, 1);
+		child_open(c, false);
+		return;
+	}
+	if ((op->res == -EMFILE || op->res == -ENFILE) && c->tries++ < 3) {
+		for (unsigned n = 0; n < 16; n++) {
+			int fd = inode_fd_evict(c->request->mount->inodes);
+			server_close(c->request->thread, fd, false);
+		}
+		child_open(c, false);
+		return;
+	}
+	if (hot)
+		stats_add(&st->lookups_hot, 1);
+	if (op->res < 0) {
+		c->fd = -1;
+		child_fail(c, op->res);
+		return;
+	}
+	c->fd = (int)op->res;
+	child_stat(c);
+}
+
+/** child_open() - @hot: only what the kernel has in its caches, on this thread; else through the ring. */
+static void child_open(struct child *c, bool hot)
+{
+	struct op *op;
+
+	c->fd = -1;
+	server_make_room(c->request->mount);
+	op = child_op(c, OP_OPENAT, child_opened);
+	if (!op)
+		return;
+	op->fd = c->parent_fd;
+	op->path = c->name;
+	op->how.flags = O_PATH | O_NOFOLLOW | O_CLOEXEC;
+	op->how.resolve = hot ? RESOLVE_CACHED : 0;
+	op->flags = hot ? OPF_INLINE : OPF_ASYNC;
+	ring_submit(op);
+}
+
+void child_lookup(struct child *c)
+{
+	c->keep_fd = false;
+	c->tries = 0;
+	c->inode = NULL;
+	child_open(c, true);
+}
+
+void child_of_fd(struct child *c, int fd, bool keep_fd)
+{
+	c->fd = fd;
+	c->keep_fd = keep_fd;
+	c->inode = NULL;
+	child_stat(c);
+}
+
+void child_put(struct child *c)
+{
+	if (c->inode)
+		server_close_forgotten(c->request->thread, inode_put(c->request->mount->inodes, c->inode));
+	c->inode = NULL;
+}

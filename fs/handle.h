@@ -1,0 +1,65 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * handle.h - open files and directories of one mount.
+ *
+ * A FUSE file handle is an index into this table plus a generation. A handle
+ * owns one backing open (struct bfile), so that each opener of the mount gets
+ * his own write-back errors, and a second one for O_DIRECT where he asked for it.
+ *
+ * References: the kernel's (from open to release) and one for each request that
+ * uses it. Lock: the table's mutex guards the table and the counts; the dir_
+ * fields belong to the request that holds dir_busy.
+ */
+#ifndef URINGFS_HANDLE_H
+#define URINGFS_HANDLE_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "backend/backend.h"
+
+struct handle_table;
+struct inode;
+
+struct handle {
+	uint32_t index, generation;
+	uint32_t refs;
+	bool released;       /* the kernel's reference is gone */
+	bool directory;
+	bool writable;
+	bool has_direct;
+	uint32_t open_flags; /* O_ flags as the caller gave them */
+	struct inode *inode; /* a reference of its own, and an open count */
+	struct bfile file;   /* buffered, or the only one */
+	struct bfile direct; /* O_DIRECT, when has_direct */
+	/* directories */
+	_Atomic bool dir_busy;
+	bool dir_eof;        /* the last read of the backing directory found its end */
+	char *dir_buf;       /* entries read and not yet sent */
+	uint32_t dir_pos, dir_len;
+	int64_t dir_next;    /* position that the kernel will ask for if it goes on, i.e. of dir_buf[dir_pos] */
+};
+
+/** handle_table_create() - @max: most handles, 16..2^24. Return 0 or -ENOMEM. */
+int handle_table_create(uint32_t max, struct handle_table **ret_t);
+/** handle_table_destroy() - @each is called with every handle that the kernel did not release. NULL allowed. */
+void handle_table_destroy(struct handle_table *t, void (*each)(struct handle *h, void *arg), void *arg);
+/** handle_add() - a new handle with one reference (the kernel's), all fields zero; NULL: table full or no memory. Thread: any. */
+struct handle *handle_add(struct handle_table *t);
+/** handle_get() - +1 reference; NULL: no such handle (stale or forged), or of another inode than @inode. */
+struct handle *handle_get(struct handle_table *t, uint64_t fh, const struct inode *inode);
+/**
+ * handle_put() - a reference less; @release: the kernel's
+ * Return: the handle when it was the last one: the caller closes what is in it, then calls handle_free(); else NULL.
+ */
+struct handle *handle_put(struct handle_table *t, struct handle *h, bool release);
+void handle_free(struct handle_table *t, struct handle *h);
+uint32_t handle_table_count(struct handle_table *t);
+
+/** The number given to the kernel. */
+static inline uint64_t handle_fh(const struct handle *h)
+{
+	return (uint64_t)h->generation << 32 | h->index;
+}
+
+#endif

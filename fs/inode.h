@@ -1,0 +1,153 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * inode.h - the inodes that the kernel knows of one mount.
+ *
+ * A nodeid is an index into a table plus a generation, never a pointer; index 1
+ * is the root. An inode is found again by (filesystem, inode number, file
+ * handle), so that a reused inode number is another inode.
+ *
+ * Two counts keep an inode: @nlookup, what the kernel holds (lookup and forget),
+ * and @refs, what requests and handles hold. At zero of both it is freed.
+ *
+ * Descriptors: an inode has an O_PATH descriptor while the budget allows. Those
+ * that no request uses wait in an LRU list. One that was dropped is opened again
+ * by file handle (root) or by the names on the way to it (others): inode_fd.h.
+ *
+ * Locks: one mutex per table guards everything here but the constant fields.
+ * Lock order: inode table, handle table, lock table; no system call that may
+ * wait is made under any of them.
+ */
+#ifndef URINGFS_INODE_H
+#define URINGFS_INODE_H
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/stat.h>
+#include <time.h>
+
+#define INODE_NONE 0u
+#define INODE_ROOT 1u
+/** Longest file handle kept in the record itself (ext4 8, xfs and tmpfs 12, btrfs 20 bytes). */
+#define INODE_HANDLE_INLINE 20u
+/** MAX_HANDLE_SZ of the kernel (include/linux/exportfs.h). */
+#define INODE_HANDLE_MAX 128u
+
+struct inode_table;
+
+/** A file handle as name_to_handle_at(2) gives it; len 0: the filesystem has none. */
+struct inode_handle {
+	int32_t type;
+	uint8_t len;
+	uint8_t bytes[INODE_HANDLE_MAX];
+};
+
+/** What only some inodes need: a long file handle, the way to it. */
+struct inode_extra {
+	struct inode_handle *handle; /* longer than INODE_HANDLE_INLINE */
+	uint32_t parent;             /* index of the directory, refs held; without file handles */
+	char *name;                  /* in it */
+};
+
+struct inode {
+	/* constant while the inode lives */
+	uint64_t ino;        /* of the backing file */
+	int64_t btime_sec;
+	uint32_t btime_nsec;
+	uint32_t index;
+	uint32_t generation; /* of the nodeid */
+	int32_t handle_type;
+	uint16_t fs;         /* index of the backing filesystem */
+	uint16_t type;       /* S_IFMT bits of the mode */
+	uint8_t handle_bytes[INODE_HANDLE_INLINE];
+	uint8_t handle_len;  /* 0: none, or in extra->handle */
+	/* guarded by the table's lock */
+	bool hashed : 1;
+	bool in_lru : 1;
+	bool data_known : 1; /* data_* say what the kernel's page cache was filled from */
+	uint32_t refs;
+	uint64_t nlookup;
+	struct inode_extra *extra;
+	int64_t data_mtime_sec;
+	uint64_t data_size;
+	uint32_t data_mtime_nsec;
+	int32_t fd;          /* O_PATH, or -1 */
+	uint32_t fd_users;   /* requests using fd now */
+	uint32_t opens;      /* open handles */
+	uint32_t hash_next, lru_prev, lru_next;
+};
+_Static_assert(sizeof(struct inode) <= 128, "issue: at most 128 bytes an inode");
+
+/** Limits of descriptors, shared by all tables of the daemon. */
+struct fd_budget {
+	_Atomic uint32_t used;   /* descriptors of inodes and handles */
+	uint32_t max;            /* of both; the rest of RLIMIT_NOFILE is kept in reserve */
+	_Atomic uint64_t evicted, reopened;
+};
+
+struct inode_table_config {
+	struct fd_budget *budget; /* borrowed for the table's life */
+	bool keep_names;          /* no file handles can be opened: remember parent and name */
+};
+
+/** inode_table_create() - with the root in it: @root_fd (O_PATH, taken over), @stx and @handle of it.
+ *  Return 0 or -ENOMEM. Thread: main. */
+int inode_table_create(const struct inode_table_config *cfg, int root_fd, uint16_t fs, const struct statx *stx,
+		       const struct inode_handle *handle, struct inode_table **ret_t);
+/** inode_table_destroy() - closes all descriptors; NULL allowed. Thread: main, all others ended. */
+void inode_table_destroy(struct inode_table *t);
+
+/** The nodeid for the kernel. */
+static inline uint64_t inode_nodeid(const struct inode *i)
+{
+	return i->index == INODE_ROOT ? INODE_ROOT : (uint64_t)i->generation << 32 | i->index;
+}
+
+/** inode_get() - +1 ref on the inode of @nodeid; NULL when there is none (stale or forged). Thread: any. */
+struct inode *inode_get(struct inode_table *t, uint64_t nodeid);
+/** inode_put() - give a reference back; may free it. Returns a descriptor to close, or -1. Thread: any. */
+int inode_put(struct inode_table *t, struct inode *i);
+
+/**
+ * inode_add() - find the inode of a looked-up file or make it; nlookup + 1, refs + 1
+ * @fd:     O_PATH descriptor of it, or -1; kept, or returned in *@ret_close_fd (else -1 there)
+ * @parent: directory it was found in and @name in it, for tables that keep names; may be NULL
+ * Return: the inode, or NULL: out of memory (fd is in *ret_close_fd then)
+ */
+struct inode *inode_add(struct inode_table *t, uint16_t fs, const struct statx *stx, const struct inode_handle *handle,
+			int fd, struct inode *parent, const char *name, int *ret_close_fd);
+/** inode_forget() - nlookup - @n (a too large @n counts as all). Returns a descriptor to close, or -1. */
+int inode_forget(struct inode_table *t, uint64_t nodeid, uint64_t n);
+/** inode_handle_get() - copy the file handle; len 0: it has none. */
+void inode_handle_get(const struct inode *i, struct inode_handle *ret);
+/** inode_moved() - remember the new way to it after a rename (tables that keep names). */
+void inode_moved(struct inode_table *t, struct inode *i, struct inode *parent, const char *name);
+/** inode_way() - the path from the root to @i, without a leading slash, into @buf.
+ *  Return 0; -ESTALE no way known; -ENAMETOOLONG. */
+int inode_way(struct inode_table *t, struct inode *i, char *buf, size_t size);
+
+/** inode_fd_use() - the descriptor, kept from eviction until inode_fd_unuse(); -1: it has none now. */
+int inode_fd_use(struct inode_table *t, struct inode *i);
+void inode_fd_unuse(struct inode_table *t, struct inode *i);
+/** inode_fd_install() - give it a fresh O_PATH descriptor and use it; another thread may have been
+ *  faster: *ret_close_fd is then @fd. Return the descriptor to use. */
+int inode_fd_install(struct inode_table *t, struct inode *i, int fd, int *ret_close_fd);
+/** inode_fd_evict() - take the least recently used descriptor out; -1: none is free. To be closed by the caller. */
+int inode_fd_evict(struct inode_table *t);
+/** inode_open_count() - an open handle more (+1) or less (-1); without file handles an open file keeps its descriptor. */
+void inode_open_count(struct inode_table *t, struct inode *i, int delta);
+
+/**
+ * inode_data_same() - whether mtime and size are those that the kernel's cached pages were read under;
+ * remembers the new ones. @stx needs STATX_MTIME and STATX_SIZE.
+ */
+bool inode_data_same(struct inode_table *t, struct inode *i, const struct statx *stx);
+
+struct inode_table_stats {
+	uint64_t inodes, inodes_max, fds, memory_bytes;
+};
+void inode_table_stats(struct inode_table *t, struct inode_table_stats *ret);
+
+#endif

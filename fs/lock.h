@@ -1,0 +1,33 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * lock.h - record locks and flock on the backing files (locks=shared).
+ *
+ * Each owner that the kernel names (a process for POSIX locks, an open file for
+ * OFD locks) gets one descriptor of the backing file, and takes OFD locks on it:
+ * so owners exclude each other and everybody who uses SOURCE directly, and
+ * closing the descriptor drops what the owner held. flock goes to the backing
+ * open of the handle.
+ *
+ * No lock call waits: who has to wait is parked and tries again (after 1 ms,
+ * then less often, 10 ms at most), so that no thread and no ring is held.
+ *
+ * Lock: the table's mutex guards owners, waiters and the recent interrupts.
+ */
+#ifndef URINGFS_LOCK_H
+#define URINGFS_LOCK_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+struct mount;
+struct inode;
+struct lock_table;
+
+/** lock_table_create() - Return 0 or -ENOMEM. */
+int lock_table_create(struct lock_table **ret_t);
+/** lock_table_destroy() - closes all owners' descriptors; NULL allowed. */
+void lock_table_destroy(struct lock_table *t);
+/** lock_flush() - an open file of @owner was closed: his POSIX locks on @i go. Nothing with locks=local. Thread: any. */
+void lock_flush(struct mount *m, struct inode *i, uint64_t owner);
+
+#endif

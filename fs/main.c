@@ -1,0 +1,343 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * main.c - the order of start and stop, nothing more: options, checks, source,
+ * background, backend, mount, threads, serve, unmount, drain.
+ *
+ * Everything that can go wrong with what the user gave is checked before the
+ * mount is made; the process that the user started ends only when the mount
+ * serves, or with the error.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/mount.h>
+#include <poll.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <sys/mount.h>
+#include <sys/resource.h>
+#include <sys/signalfd.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "backend/util/cleanup.h"
+#include "backend/util/log.h"
+#include "fs/daemon.h"
+#include "fs/mount.h"
+#include "fs/report.h"
+#include "fs/serve.h"
+#include "fs/server.h"
+#include "fs/session.h"
+#include "fs/version.h"
+
+#define EXIT_SYSTEM 1
+#define EXIT_USAGE 2
+#define RINGS_DEFAULT_MAX 16u
+#define STOP_WAIT_MS 5000
+
+/* ---- before the mount ------------------------------------------------------------ */
+
+/** budget_set() - raise RLIMIT_NOFILE to what is allowed and keep a reserve for ourselves. */
+static int budget_set(struct server *srv, char *err, size_t err_size)
+{
+	struct rlimit lim;
+	uint64_t most, reserve;
+
+	if (getrlimit(RLIMIT_NOFILE, &lim) < 0)
+		lim.rlim_cur = lim.rlim_max = 1024;
+	if (lim.rlim_cur < lim.rlim_max) {
+		lim.rlim_cur = lim.rlim_max;
+		if (setrlimit(RLIMIT_NOFILE, &lim) < 0 && getrlimit(RLIMIT_NOFILE, &lim) < 0)
+			lim.rlim_cur = 1024;
+	}
+	most = lim.rlim_cur == RLIM_INFINITY || lim.rlim_cur > 1u << 30 ? 1u << 30 : lim.rlim_cur;
+	if (srv->opt.fds && srv->opt.fds < most)
+		most = srv->opt.fds;
+	/* rings, clones, event descriptors, mounts of other filesystems, and opens under way */
+	reserve = 48 + 6u * srv->threads_count + most / 16;
+	if (most < reserve + 64) {
+		snprintf(err, err_size, "only %llu file descriptors may be open: at least %llu are needed (raise RLIMIT_NOFILE or fds=)",
+			 (unsigned long long)most, (unsigned long long)reserve + 64);
+		return -EMFILE;
+	}
+	srv->budget.max = (uint32_t)(most - reserve);
+	return 0;
+}
+
+/** can_open_handles() - open_by_handle_at(2) wants CAP_DAC_READ_SEARCH; acting as the caller wants CAP_SETUID. */
+static bool is_root(void)
+{
+	return geteuid() == 0;
+}
+
+static unsigned rings_count(const struct options *opt)
+{
+	cpu_set_t set;
+	unsigned cpus = 1;
+
+	if (opt->rings)
+		return opt->rings;
+	if (sched_getaffinity(0, sizeof(set), &set) == 0)
+		cpus = (unsigned)CPU_COUNT(&set);
+	return cpus < RINGS_DEFAULT_MAX ? cpus : RINGS_DEFAULT_MAX;
+}
+
+static int check_fuse_device(char *err, size_t err_size)
+{
+	int fd = open("/dev/fuse", O_RDWR | O_CLOEXEC), e = errno;
+
+	if (fd < 0) {
+		snprintf(err, err_size, "/dev/fuse: %s (%s)", strerror(e),
+			 e == ENOENT || e == ENODEV || e == ENXIO ? "load the kernel's fuse module, or give the container the device" :
+								   "the user who mounts must be allowed to open it");
+		return -e;
+	}
+	(void)close(fd); /* only looked */
+	return 0;
+}
+
+static int check_transport(const struct options *opt, char *err, size_t err_size)
+{
+	if (opt->transport != TRANSPORT_URING)
+		return 0;
+	snprintf(err, err_size, "transport=uring: this version serves by transport=dev only (use transport=auto)");
+	return -EINVAL;
+}
+
+/** open_source() - an O_PATH descriptor of it. With nosubmounts a private copy of its mount, without those inside. */
+static int open_source(const struct options *opt, char *err, size_t err_size)
+{
+	const struct open_how how = { .flags = O_PATH | O_DIRECTORY | O_CLOEXEC };
+	int fd;
+
+	if (opt->submounts)
+		fd = sys_openat2(AT_FDCWD, opt->source_real, &how);
+	else {
+		fd = (int)syscall(SYS_open_tree, AT_FDCWD, opt->source_real, OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC);
+		fd = fd < 0 ? -errno : fd;
+	}
+	if (fd < 0)
+		snprintf(err, err_size, "source %s: %s%s", opt->source, strerror(-fd),
+			 opt->submounts ? "" : " (nosubmounts needs CAP_SYS_ADMIN)");
+	return fd;
+}
+
+static int make_backend(struct server *srv, char *err, size_t err_size)
+{
+	const struct options *o = &srv->opt;
+	char rest[512], why[512];
+	struct backend_config cfg = {
+		.rings_count = srv->threads_count,
+		.entries = o->entries,
+		.ops_count = o->queue_depth * 4 + 256,
+		.file_slots = o->file_slots,
+		.register_after = o->register_after,
+		.workers_max = o->workers,
+		.iowq_bounded = o->iowq_bounded,
+		.iowq_unbounded = o->iowq_unbounded,
+		.sqpoll_idle_ms = o->sqpoll,
+		.taskrun = (enum backend_taskrun)o->taskrun,
+		.pin = o->pin,
+		.force_ring = o->policy == POLICY_RING,
+		.inject = o->inject,
+	};
+	int res;
+
+	srv->deny = session_deny_split(o->deny, rest, sizeof(rest));
+	if (srv->deny & SESSION_DENY_FILE_HANDLES)
+		srv->open_handles = false;
+	cfg.deny = rest[0] ? rest : NULL;
+	res = backend_create(&cfg, &srv->backend, why, sizeof(why));
+	if (res < 0)
+		snprintf(err, err_size, "%s", why);
+	return res;
+}
+
+/* ---- stop --------------------------------------------------------------------------- */
+
+static bool all_ended(const struct server *srv)
+{
+	for (unsigned n = 0; n < srv->mounts_count; n++)
+		if (atomic_load(&srv->mounts[n]->channels_ended) < srv->threads_count)
+			return false;
+	return true;
+}
+
+/** unmount_busy() - take away a mount that is in use: write back what the kernel holds for it first. */
+static void unmount_busy(struct server *srv, struct mount *m)
+{
+	int fd = open(m->mountpoint, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+
+	if (fd >= 0) {
+		if (syncfs(fd) < 0)
+			log_warning("%s: data could not be written back before the unmount: %s", m->mountpoint, strerror(errno));
+		(void)close(fd); /* a directory */
+	}
+	if (session_unmount(m, true) < 0)
+		log_warning("%s: cannot unmount: %s; ending all the same", m->mountpoint, strerror(errno));
+	else
+		log_info("%s was in use and has been detached", m->mountpoint);
+	serve_stop(srv, m);
+}
+
+static void unmount_all(struct server *srv)
+{
+	for (unsigned n = srv->mounts_count; n-- > 0;) {
+		struct mount *m = srv->mounts[n];
+		if (atomic_load(&m->channels_ended) == srv->threads_count)
+			continue;
+		if (session_unmount(m, false) < 0)
+			unmount_busy(srv, m);
+	}
+}
+
+/** watch() - until the mount has gone: signals, and the ends of channels. */
+static void watch(struct server *srv, int signal_fd)
+{
+	struct pollfd fds[2] = { { .fd = signal_fd, .events = POLLIN }, { .fd = srv->event_fd, .events = POLLIN } };
+	struct signalfd_siginfo si;
+	uint64_t events;
+	bool stopping = false;
+
+	while (!all_ended(srv)) {
+		int res = poll(fds, 2, stopping ? STOP_WAIT_MS : -1);
+		if (res == 0) { /* unmounted, and yet the connection lives: somebody else holds the mount */
+			for (unsigned n = 0; n < srv->mounts_count; n++)
+				serve_stop(srv, srv->mounts[n]);
+		}
+		if (fds[1].revents & POLLIN && read(srv->event_fd, &events, sizeof(events)) < 0)
+			log_warning("event descriptor: %s", strerror(errno));
+		if (!(fds[0].revents & POLLIN) || read(signal_fd, &si, sizeof(si)) != (ssize_t)sizeof(si))
+			continue;
+		if (si.ssi_signo == SIGUSR1)
+			report_write(srv);
+		else if (!stopping) {
+			stopping = true;
+			unmount_all(srv);
+		}
+	}
+}
+
+/* ---- the whole ------------------------------------------------------------------------- */
+
+static int block_signals(void)
+{
+	sigset_t set;
+
+	sigemptyset(&set);
+	sigaddset(&set, SIGTERM);
+	sigaddset(&set, SIGINT);
+	sigaddset(&set, SIGHUP);
+	sigaddset(&set, SIGUSR1);
+	sigprocmask(SIG_BLOCK, &set, NULL);
+	signal(SIGPIPE, SIG_IGN);
+	return signalfd(-1, &set, SFD_CLOEXEC);
+}
+
+/** serve_mounts() - everything that follows the checks; returns the exit status. */
+static int serve_mounts(struct server *srv, struct daemon *d)
+{
+	CLEANUP_CLOSE int signal_fd = block_signals();
+	char err[1024] = "";
+	int root_fd, res;
+
+	umask(0); /* the callers' umasks apply, see backend creds */
+	srv->event_fd = eventfd(0, EFD_CLOEXEC);
+	srv->proc_fd = open("/proc/self/fd", O_PATH | O_DIRECTORY | O_CLOEXEC);
+	if (srv->event_fd < 0 || srv->proc_fd < 0 || signal_fd < 0) {
+		log_error("cannot start: %s: %s", srv->proc_fd < 0 ? "/proc/self/fd (mount /proc)" : "event descriptor", strerror(errno));
+		return EXIT_SYSTEM;
+	}
+	res = make_backend(srv, err, sizeof(err));
+	if (res < 0) {
+		log_error("%s", err);
+		return res == -EINVAL ? EXIT_USAGE : EXIT_SYSTEM;
+	}
+	root_fd = open_source(&srv->opt, err, sizeof(err));
+	if (root_fd >= 0 && (res = serve_start(srv, err, sizeof(err))) < 0)
+		(void)close(root_fd); /* O_PATH */
+	if (root_fd >= 0 && res >= 0) {
+		res = mount_create(srv, root_fd, srv->opt.mountpoint_real, srv->opt.fsname ? srv->opt.fsname : srv->opt.source_real,
+				   &srv->mounts[0], err, sizeof(err));
+		if (res < 0)
+			serve_end(srv);
+	}
+	if (root_fd < 0 || res < 0) {
+		log_error("%s", err);
+		return EXIT_SYSTEM;
+	}
+	srv->mounts_count = 1;
+	serve_add(srv, srv->mounts[0]);
+	report_start(srv);
+	daemon_ready(d);
+	watch(srv, signal_fd);
+	if (srv->opt.stats)
+		report_write(srv);
+	serve_end(srv);
+	while (srv->mounts_count)
+		mount_destroy(srv->mounts[--srv->mounts_count]);
+	return 0;
+}
+
+static int run(struct server *srv)
+{
+	char err[1024] = "";
+	struct daemon d;
+	int res;
+
+	res = check_transport(&srv->opt, err, sizeof(err));
+	if (res < 0) {
+		log_error("%s", err);
+		return EXIT_USAGE;
+	}
+	srv->root = srv->open_handles = is_root();
+	srv->threads_count = rings_count(&srv->opt);
+	if (options_check_paths(&srv->opt, err, sizeof(err)) < 0 || check_fuse_device(err, sizeof(err)) < 0 ||
+	    budget_set(srv, err, sizeof(err)) < 0) {
+		log_error("%s", err);
+		return EXIT_SYSTEM;
+	}
+	srv->start_ns = stats_now_ns();
+	res = daemon_start(&d, srv->opt.foreground);
+	if (res > 0)
+		return daemon_wait(&d); /* the process that the user started */
+	if (res < 0) {
+		log_error("cannot go to the background: %s", strerror(-res));
+		return EXIT_SYSTEM;
+	}
+	res = serve_mounts(srv, &d);
+	backend_destroy(srv->backend);
+	return res;
+}
+
+int main(int argc, char **argv)
+{
+	static struct server srv;
+	char err[1024];
+	int res;
+
+	srv.event_fd = srv.proc_fd = -1;
+	log_init("uringfs", false);
+	res = options_parse(&srv.opt, argc, argv, err, sizeof(err));
+	if (res < 0) {
+		log_error("%s", err);
+		options_free(&srv.opt);
+		return EXIT_USAGE;
+	}
+	log_init("uringfs", srv.opt.debug);
+	if (srv.opt.help)
+		options_help(stdout);
+	else if (srv.opt.help_man)
+		options_man(stdout);
+	else if (srv.opt.version)
+		version_print();
+	else
+		res = run(&srv);
+	options_free(&srv.opt);
+	return res;
+}

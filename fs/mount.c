@@ -1,0 +1,118 @@
+/* SPDX-License-Identifier: MIT */
+#include "mount.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/sysmacros.h>
+#include <unistd.h>
+
+#include "fs/child.h"
+#include "fs/lock.h"
+#include "fs/server.h"
+#include "fs/session.h"
+
+/** root_identity() - attributes and file handle of the root. */
+static int root_identity(int fd, struct statx *stx, struct inode_handle *handle)
+{
+	union {
+		struct file_handle h;
+		char bytes[sizeof(struct file_handle) + INODE_HANDLE_MAX];
+	} fh = { .h.handle_bytes = INODE_HANDLE_MAX };
+	int mount_id, res = sys_statx(fd, "", AT_EMPTY_PATH, CHILD_STATX_MASK, stx);
+
+	handle->len = 0;
+	if (res < 0)
+		return res;
+	if (sys_name_to_handle(fd, "", AT_EMPTY_PATH, &fh.h, &mount_id) == 0) {
+		handle->len = (uint8_t)fh.h.handle_bytes;
+		handle->type = fh.h.handle_type;
+		memcpy(handle->bytes, fh.h.f_handle, handle->len);
+	}
+	return 0;
+}
+
+/** mount_tables() - @root_fd is taken over on success only. */
+static int mount_tables(struct mount *m, int root_fd)
+{
+	struct server *srv = m->server;
+	struct inode_table_config cfg = { .budget = &srv->budget };
+	struct inode_handle handle;
+	struct statx stx;
+	int res;
+
+	res = root_identity(root_fd, &stx, &handle);
+	if (res < 0)
+		return res;
+	res = server_backing(m, makedev(stx.stx_dev_major, stx.stx_dev_minor), root_fd);
+	if (res < 0)
+		return res;
+	cfg.keep_names = m->backing[0].mount_fd < 0;
+	m->keep_names = cfg.keep_names;
+	res = handle_table_create(srv->budget.max < 1u << 24 ? srv->budget.max : 1u << 24, &m->handles);
+	if (res < 0)
+		return res;
+	if (srv->opt.locks == LOCKS_SHARED && (res = lock_table_create(&m->locks)) < 0)
+		return res;
+	return inode_table_create(&cfg, root_fd, 0, &stx, &handle, &m->inodes);
+}
+
+int mount_create(struct server *srv, int root_fd, const char *mountpoint, const char *fsname, struct mount **ret_m, char *err,
+		 size_t err_size)
+{
+	struct mount *m = calloc(1, sizeof(*m));
+	int res;
+
+	if (!m) {
+		(void)close(root_fd); /* O_PATH */
+		snprintf(err, err_size, "out of memory");
+		return -ENOMEM;
+	}
+	m->server = srv;
+	m->root_fd = root_fd;
+	pthread_mutex_init(&m->backing_lock, NULL);
+	m->mountpoint = strdup(mountpoint);
+	m->channels = calloc(srv->threads_count, sizeof(*m->channels));
+	res = m->mountpoint && m->channels ? mount_tables(m, root_fd) : -ENOMEM;
+	if (res < 0) {
+		snprintf(err, err_size, "%s: cannot set up the tables: %s", mountpoint, strerror(-res));
+		if (!m->inodes)
+			(void)close(root_fd); /* O_PATH */
+		mount_destroy(m);
+		return res;
+	}
+	res = session_mount(m, fsname, err, err_size);
+	if (res < 0) {
+		mount_destroy(m);
+		return res;
+	}
+	*ret_m = m;
+	return 0;
+}
+
+static void close_handle(struct handle *h, void *arg)
+{
+	(void)arg;
+	if (h->file.fd >= 0)
+		(void)close(h->file.fd); /* its user has gone with the connection */
+	if (h->has_direct && h->direct.fd >= 0)
+		(void)close(h->direct.fd); /* as above */
+}
+
+void mount_destroy(struct mount *m)
+{
+	if (!m)
+		return;
+	session_destroy(m);
+	lock_table_destroy(m->locks);
+	handle_table_destroy(m->handles, close_handle, NULL);
+	inode_table_destroy(m->inodes);
+	for (uint32_t n = 0; n < atomic_load(&m->backing_count); n++)
+		if (m->backing[n].mount_fd >= 0)
+			(void)close(m->backing[n].mount_fd); /* read only */
+	pthread_mutex_destroy(&m->backing_lock);
+	free(m->channels);
+	free(m->mountpoint);
+	free(m);
+}

@@ -1,0 +1,270 @@
+/* SPDX-License-Identifier: MIT */
+/* op_attr.c - attributes are read and set. */
+#include <errno.h>
+#include <sys/sysmacros.h>
+
+#include "fs/child.h"
+#include "fs/ops.h"
+
+struct attr_state {
+	struct statx stx;
+	struct setattr_args args;
+	struct uapi_fuse_statx_in statx_in;
+	bool truncate_only;
+	struct creds creds;
+};
+
+/** stat_fd() - a descriptor of the file: of the handle if there is one, so that unlinked files work in every mode. */
+static int stat_fd(const struct request *r)
+{
+	return r->handle ? r->handle->file.fd : r->fd;
+}
+
+static void stat_start(struct request *r, op_done_fn done)
+{
+	struct attr_state *s = REQUEST_STATE(r, struct attr_state);
+	struct op *op = request_op(r, OP_STATX, done);
+
+	if (!op)
+		return;
+	op->fd = stat_fd(r);
+	op->path = "";
+	op->arg = AT_EMPTY_PATH;
+	op->arg2 = CHILD_STATX_MASK;
+	op->buf = &s->stx;
+	ring_submit(op);
+}
+
+static void getattr_stated(struct op *op)
+{
+	struct request *r = op->owner;
+	const struct attr_state *s = REQUEST_STATE(r, struct attr_state);
+	struct stat st;
+
+	if (op->res < 0) {
+		request_reply_err(r, op->res);
+		return;
+	}
+	attr_from_statx(r->inode->fs, &s->stx, &st);
+	request_reply_attr(r, &st, r->mount->server->opt.attr_timeout);
+}
+
+static void getattr_start(struct request *r)
+{
+	stat_start(r, getattr_stated);
+}
+
+void op_getattr(struct request *r, uint64_t nodeid, uint64_t fh, bool has_fh)
+{
+	if (!request_inode(r, nodeid))
+		return;
+	if (!has_fh)
+		request_with_fds(r, getattr_start);
+	else if (request_handle(r, fh))
+		getattr_start(r);
+}
+
+/* ---- statx ---------------------------------------------------------------------- */
+
+static struct uapi_fuse_sx_time sx_time(const struct statx_timestamp *t)
+{
+	return (struct uapi_fuse_sx_time){ .tv_sec = t->tv_sec, .tv_nsec = t->tv_nsec };
+}
+
+static void statx_stated(struct op *op)
+{
+	struct request *r = op->owner;
+	const struct attr_state *s = REQUEST_STATE(r, struct attr_state);
+	const struct statx *x = &s->stx;
+	double timeout = r->mount->server->opt.attr_timeout;
+	struct uapi_fuse_statx_out out;
+
+	if (op->res < 0) {
+		request_reply_err(r, op->res);
+		return;
+	}
+	out = (struct uapi_fuse_statx_out){
+		.attr_valid = (uint64_t)timeout,
+		.attr_valid_nsec = (uint32_t)((timeout - (double)(uint64_t)timeout) * 1e9),
+		.stat = {
+			.mask = x->stx_mask & CHILD_STATX_MASK,
+			.blksize = x->stx_blksize,
+			.attributes = x->stx_attributes,
+			.attributes_mask = x->stx_attributes_mask,
+			.nlink = x->stx_nlink,
+			.uid = x->stx_uid,
+			.gid = x->stx_gid,
+			.mode = x->stx_mode,
+			.ino = server_ino(r->inode->fs, x->stx_ino),
+			.size = x->stx_size,
+			.blocks = x->stx_blocks,
+			.atime = sx_time(&x->stx_atime),
+			.btime = sx_time(&x->stx_btime),
+			.ctime = sx_time(&x->stx_ctime),
+			.mtime = sx_time(&x->stx_mtime),
+			.rdev_major = x->stx_rdev_major,
+			.rdev_minor = x->stx_rdev_minor,
+		},
+	};
+	request_reply_raw(r, &out, sizeof(out));
+}
+
+static void statx_start(struct request *r)
+{
+	stat_start(r, statx_stated);
+}
+
+void op_statx(struct request *r, const struct uapi_fuse_statx_in *in)
+{
+	if (!request_inode(r, r->in->nodeid))
+		return;
+	if (!(in->getattr_flags & FUSE_GETATTR_FH))
+		request_with_fds(r, statx_start);
+	else if (request_handle(r, in->fh))
+		statx_start(r);
+}
+
+/* ---- setattr ---------------------------------------------------------------------- */
+
+static void setattr_done(struct op *op)
+{
+	struct request *r = op->owner;
+
+	if (op->res < 0)
+		request_reply_err(r, op->res);
+	else
+		stat_start(r, getattr_stated);
+}
+
+static void setattr_start(struct request *r)
+{
+	struct attr_state *s = REQUEST_STATE(r, struct attr_state);
+	bool open_fd = r->handle && r->handle->writable && !r->handle->directory;
+	struct op *op;
+
+	/* a truncation of an open file goes through the ring; chmod, chown and utimens have no ring operation */
+	if (s->args.valid == SETATTR_SIZE && open_fd) {
+		op = request_op(r, OP_FTRUNCATE, setattr_done);
+		if (!op)
+			return;
+		op->file = &r->handle->file;
+		op->off = s->args.size;
+	} else {
+		op = request_op(r, OP_SETATTR, setattr_done);
+		if (!op)
+			return;
+		if (open_fd)
+			s->args.valid |= SETATTR_FD_OPEN;
+		op->fd = open_fd ? r->handle->file.fd : r->fd;
+		op->buf = &s->args;
+	}
+	op->creds = s->creds;
+	ring_submit(op);
+}
+
+static struct timespec set_time(uint32_t valid, uint32_t bit, uint32_t now_bit, uint64_t sec, uint32_t nsec)
+{
+	if (!(valid & bit))
+		return (struct timespec){ .tv_nsec = UTIME_OMIT };
+	if (valid & now_bit)
+		return (struct timespec){ .tv_nsec = UTIME_NOW };
+	return (struct timespec){ .tv_sec = (time_t)sec, .tv_nsec = nsec > 999999999 ? 0 : (long)nsec };
+}
+
+static void setattr_args(struct setattr_args *a, const struct fuse_setattr_in *in)
+{
+	*a = (struct setattr_args){
+		.mode = in->mode & 07777,
+		.uid = in->uid,
+		.gid = in->gid,
+		.size = in->size,
+		.atime = set_time(in->valid, FATTR_ATIME, FATTR_ATIME_NOW, in->atime, in->atimensec),
+		.mtime = set_time(in->valid, FATTR_MTIME, FATTR_MTIME_NOW, in->mtime, in->mtimensec),
+	};
+	if (in->valid & FATTR_MODE)
+		a->valid |= SETATTR_MODE;
+	if (in->valid & FATTR_UID)
+		a->valid |= SETATTR_UID;
+	if (in->valid & FATTR_GID)
+		a->valid |= SETATTR_GID;
+	if (in->valid & FATTR_SIZE)
+		a->valid |= SETATTR_SIZE;
+	if (in->valid & (FATTR_ATIME | FATTR_MTIME))
+		a->valid |= SETATTR_TIMES;
+}
+
+void op_setattr(struct request *r, uint64_t nodeid, const struct fuse_setattr_in *in)
+{
+	struct attr_state *s = REQUEST_STATE(r, struct attr_state);
+
+	if (!request_inode(r, nodeid))
+		return;
+	setattr_args(&s->args, in);
+	s->creds = (struct creds){ 0 };
+	if (in->valid & UAPI_FATTR_KILL_SUIDGID)
+		s->creds.flags |= CREDS_NO_FSETID; /* a truncation that ends suid and sgid */
+	if (s->args.size > INT64_MAX) {
+		request_reply_err(r, -EFBIG);
+		return;
+	}
+	if (in->valid & FATTR_FH && !request_handle(r, in->fh))
+		return;
+	request_with_fds(r, setattr_start);
+}
+
+/* ---- access, statfs ------------------------------------------------------------------ */
+
+static void access_done(struct op *op)
+{
+	request_reply_err(op->owner, op->res);
+}
+
+static void access_start(struct request *r)
+{
+	const int *mask = REQUEST_STATE(r, int);
+	struct op *op = request_op(r, OP_ACCESS, access_done);
+
+	if (!op)
+		return;
+	op_path_of_fd(op, r->fd);
+	op->arg = (uint32_t)*mask;
+	op->creds = request_creds(r, -1);
+	ring_submit(op);
+}
+
+void op_access(struct request *r, uint64_t nodeid, int mask)
+{
+	if (!request_inode(r, nodeid))
+		return;
+	*REQUEST_STATE(r, int) = mask & (R_OK | W_OK | X_OK);
+	request_with_fds(r, access_start);
+}
+
+static void statfs_done(struct op *op)
+{
+	struct request *r = op->owner;
+
+	if (op->res < 0)
+		request_reply_err(r, op->res);
+	else
+		request_reply_statfs(r, op->buf);
+}
+
+static void statfs_start(struct request *r)
+{
+	struct statvfs *st = REQUEST_STATE(r, struct statvfs);
+	struct op *op = request_op(r, OP_STATFS, statfs_done);
+
+	if (!op)
+		return;
+	op->fd = r->fd;
+	op->buf = st;
+	ring_submit(op);
+}
+
+void op_statfs(struct request *r, uint64_t nodeid)
+{
+	/* the kernel asks about the root when it has no inode at hand */
+	if (request_inode(r, nodeid ? nodeid : INODE_ROOT))
+		request_with_fds(r, statfs_start);
+}

@@ -1,0 +1,272 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * op_dir.c - directories are listed.
+ *
+ * Entries are read from the backing directory into a buffer of the handle, in
+ * pieces of DIR_BUFFER bytes, and sent with the backing directory's own
+ * positions, so that telldir and seekdir mean the same here. A listing with
+ * attributes (readdirplus) looks up a batch of names at once.
+ */
+#include <dirent.h>
+#include <errno.h>
+#include <stddef.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "fs/child.h"
+#include "fs/ops.h"
+
+#define DIR_BUFFER 32768u
+#define DIR_BATCH 48u             /* look-ups under way for one listing */
+_Static_assert(DIR_BATCH * sizeof(struct child) <= REQUEST_PAYLOAD_MIN / 2, "the look-ups lie in half a payload buffer");
+#define DIR_RETRY_NS 200000u      /* another request reads this handle: try again after 0.2 ms */
+
+/* linux_dirent64 of getdents64(2) */
+struct dirent_raw {
+	uint64_t ino;
+	int64_t off;
+	uint16_t reclen;
+	uint8_t type;
+	char name[];
+};
+
+struct dir_state {
+	size_t size, used;      /* of the reply, in the payload buffer */
+	uint64_t off;
+	bool plus;
+	unsigned pending;       /* look-ups under way, and one for the loop that starts them */
+	unsigned batch;
+	struct child *children; /* DIR_BATCH of them, in the second half of the payload buffer */
+	struct dirent_raw *entries[DIR_BATCH];
+};
+
+static void dir_fill(struct request *r);
+static void dir_emit(struct request *r);
+
+static void dir_reply(struct request *r, int64_t err)
+{
+	const struct dir_state *s = REQUEST_STATE(r, struct dir_state);
+
+	atomic_store_explicit(&r->handle->dir_busy, false, memory_order_release);
+	if (err < 0 && s->used == 0)
+		request_reply_err(r, err);
+	else
+		request_reply_buf(r, r->payload, s->used);
+}
+
+static struct dirent_raw *dir_entry(const struct handle *h, uint32_t pos)
+{
+	struct dirent_raw *d = (struct dirent_raw *)(void *)(h->dir_buf + pos);
+
+	return pos < h->dir_len && h->dir_len - pos > offsetof(struct dirent_raw, name) &&
+			       d->reclen > offsetof(struct dirent_raw, name) && d->reclen <= h->dir_len - pos ?
+		       d :
+		       NULL;
+}
+
+/** entry_room() - bytes that the entry takes in the reply. */
+static size_t entry_room(const struct dirent_raw *d, bool plus)
+{
+	size_t head = plus ? sizeof(struct fuse_direntplus) : sizeof(struct fuse_dirent);
+
+	return (head + strlen(d->name) + 7) & ~(size_t)7;
+}
+
+static bool is_dot(const char *name)
+{
+	return name[0] == '.' && (!name[1] || (name[1] == '.' && !name[2]));
+}
+
+/** put_entry() - one entry into the reply; @e: with attributes. */
+static void put_entry(struct request *r, const struct dirent_raw *d, const struct fuse_entry_param *e)
+{
+	struct dir_state *s = REQUEST_STATE(r, struct dir_state);
+	char *to = (char *)r->payload + s->used;
+	struct fuse_entry_param none = {
+		.attr = { .st_ino = server_ino(r->inode->fs, d->ino), .st_mode = (mode_t)d->type << 12 },
+	};
+
+	if (s->plus)
+		s->used += fuse_add_direntry_plus(r->codec, to, s->size - s->used, d->name, e ? e : &none, d->off);
+	else
+		s->used += fuse_add_direntry(r->codec, to, s->size - s->used, d->name, &none.attr, d->off);
+	r->handle->dir_next = d->off;
+}
+
+/* ---- with attributes ------------------------------------------------------------- */
+
+static void batch_done(struct request *r)
+{
+	struct dir_state *s = REQUEST_STATE(r, struct dir_state);
+	struct handle *h = r->handle;
+
+	for (unsigned n = 0; n < s->batch; n++) {
+		struct child *c = &s->children[n];
+		struct dirent_raw *d = s->entries[n];
+		/* a name whose look-up failed is sent without attributes: the kernel asks when it needs them */
+		put_entry(r, d, c->request && c->res == 0 ? &c->entry : NULL);
+		if (c->request && c->res == 0)
+			child_put(c);
+		h->dir_pos += d->reclen;
+	}
+	dir_emit(r);
+}
+
+static void batch_looked_up(struct child *c)
+{
+	struct request *r = c->request;
+
+	if (--REQUEST_STATE(r, struct dir_state)->pending == 0)
+		batch_done(r);
+}
+
+/** emit_batch() - look up as many of the buffered names as the reply has room for. */
+static void emit_batch(struct request *r)
+{
+	struct dir_state *s = REQUEST_STATE(r, struct dir_state);
+	const struct handle *h = r->handle;
+	size_t used = s->used;
+	uint32_t pos = h->dir_pos;
+	struct dirent_raw *d;
+	unsigned most = ring_ops_free(r->thread->ring) / 2;
+
+	s->batch = 0;
+	s->pending = 1;
+	while (s->batch < DIR_BATCH && s->batch <= most && (d = dir_entry(h, pos)) && used + entry_room(d, true) <= s->size) {
+		used += entry_room(d, true);
+		pos += d->reclen;
+		s->entries[s->batch++] = d;
+	}
+	for (unsigned n = 0; n < s->batch; n++) {
+		s->children[n] = (struct child){ .parent_fd = r->fd, .parent = r->inode, .name = s->entries[n]->name, .done = batch_looked_up };
+		if (is_dot(s->entries[n]->name))
+			continue; /* the kernel wants no look-up of these */
+		s->children[n].request = r;
+		s->pending++;
+		child_lookup(&s->children[n]);
+	}
+	if (--s->pending == 0)
+		batch_done(r);
+}
+
+/* ---- from the buffer into the reply ------------------------------------------------ */
+
+static void dir_emit(struct request *r)
+{
+	struct dir_state *s = REQUEST_STATE(r, struct dir_state);
+	struct handle *h = r->handle;
+	struct dirent_raw *d = dir_entry(h, h->dir_pos);
+
+	if (!d) {
+		if (s->used)
+			dir_reply(r, 0);
+		else
+			dir_fill(r);
+		return;
+	}
+	if (s->used + entry_room(d, s->plus) > s->size) {
+		dir_reply(r, s->used ? 0 : -EINVAL);
+		return;
+	}
+	if (s->plus) {
+		emit_batch(r);
+		return;
+	}
+	while ((d = dir_entry(h, h->dir_pos)) && s->used + entry_room(d, false) <= s->size) {
+		put_entry(r, d, NULL);
+		h->dir_pos += d->reclen;
+	}
+	dir_reply(r, 0);
+}
+
+static void dir_filled(struct op *op)
+{
+	struct request *r = op->owner;
+	struct handle *h = r->handle;
+
+	if (op->res <= 0) {
+		h->dir_eof = op->res == 0;
+		h->dir_pos = h->dir_len = 0;
+		dir_reply(r, op->res);
+		return;
+	}
+	h->dir_pos = 0;
+	h->dir_len = (uint32_t)op->res;
+	dir_emit(r);
+}
+
+/** dir_fill() - the next piece of the backing directory, from where the kernel wants to go on. */
+static void dir_fill(struct request *r)
+{
+	struct dir_state *s = REQUEST_STATE(r, struct dir_state);
+	struct handle *h = r->handle;
+	struct op *op;
+
+	if (!h->dir_buf)
+		h->dir_buf = malloc(DIR_BUFFER);
+	op = h->dir_buf ? ring_op_get(r->thread->ring) : NULL;
+	if (!op) {
+		dir_reply(r, -ENOMEM);
+		return;
+	}
+	op->kind = OP_GETDENTS;
+	op->done = dir_filled;
+	op->owner = r;
+	op->fd = h->file.fd;
+	op->buf = h->dir_buf;
+	op->len = DIR_BUFFER;
+	op->off = s->off;
+	ring_submit(op);
+}
+
+static void dir_start(struct request *r);
+
+static void dir_retry(struct op *op)
+{
+	dir_start(op->owner);
+}
+
+static void dir_start(struct request *r)
+{
+	struct dir_state *s = REQUEST_STATE(r, struct dir_state);
+	struct handle *h = r->handle;
+
+	if (atomic_exchange_explicit(&h->dir_busy, true, memory_order_acquire)) {
+		struct op *op = request_op(r, OP_TIMEOUT, dir_retry);
+		if (!op)
+			return;
+		op->off = DIR_RETRY_NS;
+		ring_submit(op);
+		return;
+	}
+	if (s->off != (uint64_t)h->dir_next || s->off == 0) {
+		h->dir_pos = h->dir_len = 0; /* seekdir or rewinddir: what was buffered is not what is wanted */
+		h->dir_next = (int64_t)s->off;
+		h->dir_eof = false;
+	}
+	if (h->dir_eof && h->dir_pos == h->dir_len) {
+		h->dir_eof = false; /* said once; who asks again wants to see what is new */
+		dir_reply(r, 0);
+		return;
+	}
+	dir_emit(r);
+}
+
+void op_readdir(struct request *r, uint64_t nodeid, uint64_t fh, size_t size, uint64_t off, bool plus)
+{
+	struct dir_state *s = REQUEST_STATE(r, struct dir_state);
+	size_t half = r->payload_size / 2;
+
+	if (!request_inode(r, nodeid) || !request_handle(r, fh))
+		return;
+	if (!r->handle->directory) {
+		request_reply_err(r, -ENOTDIR);
+		return;
+	}
+	*s = (struct dir_state){ .size = size < half ? size : half, .off = off, .plus = plus };
+	s->children = (struct child *)(void *)((char *)r->payload + half);
+	if (plus)
+		request_with_fds(r, dir_start);
+	else
+		dir_start(r);
+}

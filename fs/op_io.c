@@ -1,0 +1,214 @@
+/* SPDX-License-Identifier: MIT */
+/* op_io.c - data: read, write, space, holes, copies. */
+#include <errno.h>
+#include <limits.h>
+
+#include "fs/ops.h"
+
+#ifndef RWF_APPEND
+#define RWF_APPEND 0x10
+#endif
+
+/** io_file() - which of the handle's descriptors serves a request that was made with @flags. */
+static struct bfile *io_file(struct handle *h, uint32_t flags)
+{
+	return h->has_direct && flags & O_DIRECT ? &h->direct : &h->file;
+}
+
+/* ---- read ------------------------------------------------------------------------ */
+
+static void read_done(struct op *op)
+{
+	struct request *r = op->owner;
+
+	if (op->res < 0) {
+		request_reply_err(r, op->res);
+		return;
+	}
+	stats_add(&r->thread->stats.bytes_read, (uint64_t)op->res);
+	request_reply_buf(r, r->payload, (size_t)op->res);
+}
+
+void op_read(struct request *r, uint64_t nodeid, uint64_t fh, size_t size, uint64_t off, uint32_t flags)
+{
+	struct op *op;
+
+	if (!request_inode(r, nodeid) || !request_handle(r, fh))
+		return;
+	if (size > r->payload_size || off > INT64_MAX || r->handle->directory) {
+		request_reply_err(r, r->handle->directory ? -EISDIR : -EINVAL);
+		return;
+	}
+	op = request_op(r, OP_READ, read_done);
+	if (!op)
+		return;
+	op->file = io_file(r->handle, flags);
+	op->buf = r->payload;
+	op->buf_index = r->buf_index;
+	op->len = size;
+	op->off = off;
+	ring_submit(op);
+}
+
+/* ---- write ------------------------------------------------------------------------- */
+
+static void write_done(struct op *op)
+{
+	struct request *r = op->owner;
+
+	if (op->res < 0) {
+		request_reply_err(r, op->res);
+		return;
+	}
+	stats_add(&r->thread->stats.bytes_written, (uint64_t)op->res);
+	request_reply_write(r, (size_t)op->res);
+}
+
+/** write_flags() - what holds for this one write, from the flags of its moment. */
+static uint32_t write_flags(const struct fuse_write_in *in)
+{
+	uint32_t flags = 0;
+
+	/* pages written back have their place; O_APPEND is for the caller's own writes */
+	if (in->flags & O_APPEND && !(in->write_flags & FUSE_WRITE_CACHE))
+		flags |= RWF_APPEND;
+	if ((in->flags & O_SYNC) == O_SYNC)
+		flags |= RWF_SYNC;
+	else if (in->flags & O_DSYNC)
+		flags |= RWF_DSYNC;
+	return flags;
+}
+
+/** write_creds() - quotas, reserved blocks and the end of suid and sgid are as for the caller. */
+static struct creds write_creds(const struct request *r, uint32_t write_flags)
+{
+	struct creds c = { 0 };
+
+	if (!r->mount->server->root)
+		return c;
+	/* of pages written back the kernel does not know whose they are */
+	if (!(write_flags & FUSE_WRITE_CACHE) && r->in->uid != 0)
+		c = (struct creds){ .uid = r->in->uid, .gid = r->in->gid, .flags = CREDS_SET };
+	if (write_flags & FUSE_WRITE_KILL_SUIDGID)
+		c.flags |= CREDS_NO_FSETID;
+	return c;
+}
+
+void op_write(struct request *r, uint64_t nodeid, const char *buf, const struct fuse_write_in *in)
+{
+	struct op *op;
+
+	if (!request_inode(r, nodeid) || !request_handle(r, in->fh))
+		return;
+	if (!r->handle->writable || r->handle->directory || in->offset > INT64_MAX) {
+		request_reply_err(r, in->offset > INT64_MAX ? -EINVAL : -EBADF);
+		return;
+	}
+	op = request_op(r, OP_WRITE, write_done);
+	if (!op)
+		return;
+	op->file = io_file(r->handle, in->flags);
+	op->buf = (void *)buf;
+	op->buf_index = buf == r->payload ? r->buf_index : -1;
+	op->len = in->size;
+	op->off = in->offset;
+	op->arg = write_flags(in);
+	op->creds = write_creds(r, in->write_flags);
+	ring_submit(op);
+}
+
+/* ---- space and holes ------------------------------------------------------------------- */
+
+static void plain_done(struct op *op)
+{
+	request_reply_err(op->owner, op->res);
+}
+
+void op_fallocate(struct request *r, uint64_t nodeid, const struct fuse_fallocate_in *in)
+{
+	struct op *op;
+
+	if (!request_inode(r, nodeid) || !request_handle(r, in->fh))
+		return;
+	if (!r->handle->writable || r->handle->directory) {
+		request_reply_err(r, -EBADF);
+		return;
+	}
+	op = request_op(r, OP_FALLOCATE, plain_done);
+	if (!op)
+		return;
+	op->file = &r->handle->file;
+	op->off = in->offset;
+	op->len = in->length;
+	op->arg = in->mode;
+	op->creds = write_creds(r, 0);
+	ring_submit(op);
+}
+
+static void lseek_done(struct op *op)
+{
+	struct request *r = op->owner;
+
+	if (op->res < 0)
+		request_reply_err(r, op->res);
+	else
+		request_reply_lseek(r, op->res);
+}
+
+void op_lseek(struct request *r, uint64_t nodeid, uint64_t fh, uint64_t off, int whence)
+{
+	struct op *op;
+
+	if (!request_inode(r, nodeid) || !request_handle(r, fh))
+		return;
+	if (whence != SEEK_DATA && whence != SEEK_HOLE) {
+		request_reply_err(r, -EINVAL); /* the others are the kernel's own */
+		return;
+	}
+	op = request_op(r, OP_LSEEK, lseek_done);
+	if (!op)
+		return;
+	op->fd = r->handle->file.fd;
+	op->off = off;
+	op->arg = (uint32_t)whence;
+	ring_submit(op);
+}
+
+/* ---- copy ---------------------------------------------------------------------------------- */
+
+static void copy_done(struct op *op)
+{
+	struct request *r = op->owner;
+	const struct uapi_fuse_copy_file_range_out out = { .bytes_copied = op->res > 0 ? (uint64_t)op->res : 0 };
+
+	if (op->res < 0)
+		request_reply_err(r, op->res);
+	else if (!r->codec)
+		request_reply_raw(r, &out, sizeof(out));
+	else
+		request_reply_write(r, (size_t)op->res);
+}
+
+void op_copy_file_range(struct request *r, uint64_t nodeid, const struct fuse_copy_file_range_in *in, bool wide)
+{
+	struct op *op;
+
+	if (!request_inode(r, nodeid) || !request_handle(r, in->fh_in) || !request_inode2(r, in->nodeid_out))
+		return;
+	r->handle2 = handle_get(r->mount->handles, in->fh_out, r->inode2);
+	if (!r->handle2 || !r->handle2->writable) {
+		request_reply_err(r, -EBADF);
+		return;
+	}
+	op = request_op(r, OP_COPY_RANGE, copy_done);
+	if (!op)
+		return;
+	op->fd = r->handle->file.fd;
+	op->off = in->off_in;
+	op->fd2 = r->handle2->file.fd;
+	op->off2 = in->off_out;
+	/* the narrow answer holds 32 bits */
+	op->len = wide || in->len < UINT_MAX ? in->len : UINT_MAX & ~4095u;
+	op->creds = write_creds(r, 0);
+	ring_submit(op);
+}

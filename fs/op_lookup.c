@@ -1,0 +1,75 @@
+/* SPDX-License-Identifier: MIT */
+/* op_lookup.c - names become inodes, and inodes are forgotten. */
+#include <errno.h>
+#include <string.h>
+
+#include "fs/child.h"
+#include "fs/ops.h"
+
+static void lookup_done(struct child *c)
+{
+	struct request *r = c->request;
+	double negative = r->mount->server->opt.negative_timeout;
+
+	if (c->res == -ENOENT && negative > 0) {
+		/* node 0: the kernel remembers that there is no such name */
+		const struct fuse_entry_param none = { .entry_timeout = negative };
+		(void)request_reply_entry(r, &none); /* nothing to undo */
+		return;
+	}
+	if (c->res < 0) {
+		request_reply_err(r, c->res);
+		return;
+	}
+	child_put(c);
+	(void)request_reply_entry(r, &c->entry); /* a lost one is undone there */
+}
+
+static void lookup_start(struct request *r)
+{
+	struct child *c = REQUEST_STATE(r, struct child);
+
+	c->parent_fd = r->fd;
+	child_lookup(c);
+}
+
+/** lookup_self() - "." and "..": NFS export walks by inode. They are no way to remember an inode by. */
+static void lookup_self(struct request *r)
+{
+	struct child *c = REQUEST_STATE(r, struct child);
+
+	c->parent_fd = r->fd;
+	c->parent = NULL;
+	child_lookup(c);
+}
+
+void op_lookup(struct request *r, uint64_t parent, const char *name)
+{
+	struct child *c = REQUEST_STATE(r, struct child);
+
+	if (!request_inode(r, parent))
+		return;
+	*c = (struct child){ .request = r, .parent = r->inode, .name = name, .done = lookup_done };
+	if (!name[0] || strchr(name, '/')) {
+		request_reply_err(r, -EINVAL);
+		return;
+	}
+	if (!strcmp(name, "..") && r->inode->index == INODE_ROOT) {
+		request_reply_err(r, -ENOENT); /* nothing above SOURCE is shown */
+		return;
+	}
+	request_with_fds(r, !strcmp(name, ".") || !strcmp(name, "..") ? lookup_self : lookup_start);
+}
+
+void op_forget(struct request *r, uint64_t nodeid, uint64_t nlookup)
+{
+	server_close_forgotten(r->thread, inode_forget(r->mount->inodes, nodeid, nlookup));
+	request_reply_none(r);
+}
+
+void op_forget_multi(struct request *r, size_t count, const struct fuse_forget_data *forgets)
+{
+	for (size_t n = 0; n < count; n++)
+		server_close_forgotten(r->thread, inode_forget(r->mount->inodes, forgets[n].ino, forgets[n].nlookup));
+	request_reply_none(r);
+}

@@ -1,0 +1,374 @@
+/* SPDX-License-Identifier: MIT */
+/* op_open.c - files are opened, created, flushed and released. */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+
+#include "fs/child.h"
+#include "fs/lock.h"
+#include "fs/ops.h"
+
+struct open_state {
+	struct child child;        /* create and tmpfile */
+	uint32_t flags;            /* the caller's O_ flags */
+	bool kill;                 /* O_TRUNC ends suid and sgid */
+	mode_t mode, umask;
+	int fd, direct_fd;
+	int path_fd;               /* create, without file handles: O_PATH of the new file */
+	struct statx stx;
+};
+
+/**
+ * backing_flags() - how the backing file is opened for the caller's @flags
+ *
+ * O_APPEND, O_SYNC and O_DSYNC are left out: each WRITE carries the flags of its moment (fcntl may
+ * have changed them), and they go with the backing write as RWF_APPEND, RWF_SYNC, RWF_DSYNC.
+ * O_DIRECT gets a descriptor of its own, because the kernel may also read and write back whole pages
+ * of the same open file.
+ */
+static uint64_t backing_flags(const struct mount *m, uint32_t flags)
+{
+	uint64_t out = flags & (O_ACCMODE | O_TRUNC | O_NOATIME);
+
+	if (m->server->opt.writeback && (flags & O_ACCMODE) == O_WRONLY)
+		out = (out & ~(uint64_t)O_ACCMODE) | O_RDWR; /* the kernel reads the rest of a page before it writes a part */
+	return out | O_CLOEXEC | O_LARGEFILE;
+}
+
+/** proc_path() - the magic link of @fd, relative to /proc/self/fd. */
+static void proc_path(struct op *op, const struct server *srv, int fd)
+{
+	op->fd = srv->proc_fd;
+	snprintf(op->procpath, sizeof(op->procpath), "%d", fd);
+	op->path = op->procpath;
+}
+
+/* ---- the reply: handle, cache flags -------------------------------------------------- */
+
+static void close_fds(struct request *r, struct open_state *s)
+{
+	server_close(r->thread, s->fd, false);
+	server_close(r->thread, s->direct_fd, false);
+	s->fd = s->direct_fd = -1;
+	if (s->path_fd >= 0) /* child_of_fd() has not taken it over */
+		server_close(r->thread, s->path_fd, false);
+	s->path_fd = -1;
+}
+
+/** identify() - the new file's inode. */
+static void identify(struct open_state *s)
+{
+	int path_fd = s->path_fd;
+
+	s->path_fd = -1;
+	child_of_fd(&s->child, path_fd >= 0 ? path_fd : s->fd, path_fd < 0);
+}
+
+/** make_handle() - owner of the descriptors; NULL: table full, they are closed. */
+static struct handle *make_handle(struct request *r, struct open_state *s, struct inode *i)
+{
+	struct mount *m = r->mount;
+	struct handle *h = handle_add(m->handles);
+
+	if (!h) {
+		close_fds(r, s);
+		return NULL;
+	}
+	h->open_flags = s->flags;
+	h->writable = (s->flags & O_ACCMODE) != O_RDONLY;
+	h->directory = i->type == S_IFDIR;
+	h->inode = i;
+	bfile_init(&h->file, s->fd);
+	if (s->direct_fd >= 0) {
+		bfile_init(&h->direct, s->direct_fd);
+		h->has_direct = true;
+	}
+	atomic_fetch_add(&m->server->budget.used, h->has_direct ? 2 : 1);
+	inode_open_count(m->inodes, i, 1);
+	return h;
+}
+
+/** cache_flags() - what the kernel may keep of this file. */
+static void cache_flags(struct request *r, struct fuse_file_info *fi, bool same_data, uint32_t flags)
+{
+	const struct options *opt = &r->mount->server->opt;
+
+	fi->direct_io = opt->direct_io || opt->cache == CACHE_NONE;
+	fi->keep_cache = !fi->direct_io && (opt->cache == CACHE_ALWAYS || opt->writeback || same_data);
+	r->open_flags = UAPI_FOPEN_PARALLEL_DIRECT_WRITES;
+	/* FLUSH is needed for write-back at close, and to drop record locks that we hold on the backing file */
+	if (!opt->writeback && opt->locks == LOCKS_LOCAL)
+		r->open_flags |= UAPI_FOPEN_NOFLUSH;
+	(void)flags;
+}
+
+/* ---- open ------------------------------------------------------------------------------ */
+
+static void open_stated(struct op *op)
+{
+	struct request *r = op->owner;
+	struct open_state *s = REQUEST_STATE(r, struct open_state);
+	struct fuse_file_info fi = { .flags = (int)s->flags };
+	struct handle *h;
+
+	if (op->res < 0) {
+		close_fds(r, s);
+		request_reply_err(r, op->res);
+		return;
+	}
+	cache_flags(r, &fi, inode_data_same(r->mount->inodes, r->inode, &s->stx), s->flags);
+	h = make_handle(r, s, r->inode);
+	if (!h) {
+		request_reply_err(r, -ENFILE);
+		return;
+	}
+	r->inode = NULL; /* the handle's reference now */
+	if (r->fd >= 0)
+		inode_fd_unuse(r->mount->inodes, h->inode);
+	r->fd = -1;
+	(void)request_reply_open(r, &fi, h); /* a lost one is released there */
+}
+
+static void open_stat(struct request *r)
+{
+	struct open_state *s = REQUEST_STATE(r, struct open_state);
+	struct op *op = ring_op_get(r->thread->ring);
+
+	if (!op) {
+		close_fds(r, s);
+		request_reply_err(r, -ENOMEM);
+		return;
+	}
+	op->kind = OP_STATX;
+	op->done = open_stated;
+	op->owner = r;
+	op->fd = s->fd;
+	op->path = "";
+	op->arg = AT_EMPTY_PATH;
+	op->arg2 = CHILD_STATX_MASK;
+	op->buf = &s->stx;
+	ring_submit(op);
+}
+
+static void open_try(struct request *r, bool hot, bool direct);
+
+static void open_opened(struct op *op)
+{
+	struct request *r = op->owner;
+	struct open_state *s = REQUEST_STATE(r, struct open_state);
+	bool hot = op->how.flags & O_NONBLOCK, direct = op->how.flags & O_DIRECT;
+
+	if (hot && op->res == -EAGAIN) { /* a lease is being broken: wait for it elsewhere */
+		open_try(r, false, direct);
+		return;
+	}
+	if (op->res < 0) {
+		close_fds(r, s);
+		request_reply_err(r, op->res);
+		return;
+	}
+	if (hot) /* O_NONBLOCK would make io_uring fail operations that have to wait */
+		(void)fcntl((int)op->res, F_SETFL, (int)(op->how.flags & (O_DIRECT | O_NOATIME))); /* cannot fail for these */
+	if (direct)
+		s->direct_fd = (int)op->res;
+	else
+		s->fd = (int)op->res;
+	if (s->flags & O_DIRECT && !direct)
+		open_try(r, true, true);
+	else if (s->mode)
+		identify(s);
+	else
+		open_stat(r);
+}
+
+/** open_try() - @hot: at once, without waiting for leases; an inode in memory needs no disk to be opened. */
+static void open_try(struct request *r, bool hot, bool direct)
+{
+	struct open_state *s = REQUEST_STATE(r, struct open_state);
+	struct op *op = ring_op_get(r->thread->ring);
+
+	if (!op) {
+		close_fds(r, s);
+		request_reply_err(r, -ENOMEM);
+		return;
+	}
+	op->kind = OP_OPENAT;
+	op->done = open_opened;
+	op->owner = r;
+	proc_path(op, r->mount->server, direct ? s->fd : r->fd);
+	op->how.flags = backing_flags(r->mount, s->flags);
+	if (direct)
+		op->how.flags = (op->how.flags & ~(uint64_t)O_TRUNC) | O_DIRECT;
+	if (s->kill)
+		op->creds.flags = CREDS_NO_FSETID;
+	/* truncation may wait for the disk */
+	if (op->how.flags & O_TRUNC || !hot) {
+		op->flags = OPF_ASYNC;
+	} else {
+		op->flags = OPF_INLINE;
+		op->how.flags |= O_NONBLOCK;
+	}
+	ring_submit(op);
+}
+
+static void open_start(struct request *r)
+{
+	server_make_room(r->mount);
+	open_try(r, true, false);
+}
+
+void op_open(struct request *r, uint64_t nodeid, uint32_t flags, uint32_t fuse_open_flags)
+{
+	struct open_state *s = REQUEST_STATE(r, struct open_state);
+
+	if (!request_inode(r, nodeid))
+		return;
+	*s = (struct open_state){ .flags = flags, .kill = fuse_open_flags & FUSE_OPEN_KILL_SUIDGID, .fd = -1, .direct_fd = -1, .path_fd = -1 };
+	if (r->inode->type != S_IFREG) { /* opening a device or fifo would open it here, not at the caller */
+		request_reply_err(r, r->inode->type == S_IFDIR ? -EISDIR : -ENXIO);
+		return;
+	}
+	request_with_fds(r, open_start);
+}
+
+void op_opendir(struct request *r, uint64_t nodeid, uint32_t flags)
+{
+	struct open_state *s = REQUEST_STATE(r, struct open_state);
+
+	(void)flags;
+	if (!request_inode(r, nodeid))
+		return;
+	*s = (struct open_state){ .flags = O_RDONLY, .fd = -1, .direct_fd = -1, .path_fd = -1 };
+	if (r->inode->type != S_IFDIR) {
+		request_reply_err(r, -ENOTDIR);
+		return;
+	}
+	request_with_fds(r, open_start);
+}
+
+/* ---- create, tmpfile ---------------------------------------------------------------------- */
+
+static void create_identified(struct child *c)
+{
+	struct request *r = c->request;
+	struct open_state *s = REQUEST_STATE(r, struct open_state);
+	struct fuse_file_info fi = { .flags = (int)s->flags };
+	struct handle *h;
+
+	if (c->res < 0) {
+		close_fds(r, s);
+		request_reply_err(r, c->res);
+		return;
+	}
+	cache_flags(r, &fi, inode_data_same(r->mount->inodes, c->inode, &c->stx), s->flags);
+	h = make_handle(r, s, c->inode); /* takes over the reference */
+	if (!h) {
+		server_close_forgotten(r->thread, inode_forget(r->mount->inodes, c->entry.ino, 1));
+		child_put(c);
+		request_reply_err(r, -ENFILE);
+		return;
+	}
+	c->inode = NULL;
+	(void)request_reply_create(r, &c->entry, &fi, h); /* a lost one is undone there */
+}
+
+static void create_opened(struct op *op)
+{
+	struct request *r = op->owner;
+	struct open_state *s = REQUEST_STATE(r, struct open_state);
+	const struct server *srv = r->mount->server;
+
+	if (op->res == -EEXIST && !(s->flags & O_EXCL)) {
+		/* somebody was faster. Opening his file here would pass by the permission check:
+		   ESTALE makes the VFS look the name up again and then open what it finds */
+		request_reply_err(r, -ESTALE);
+		return;
+	}
+	if (op->res < 0) {
+		request_reply_err(r, op->res);
+		return;
+	}
+	s->fd = (int)op->res;
+	if (!srv->open_handles) { /* the inode needs an O_PATH descriptor of its own, for it cannot be opened again */
+		const struct open_how how = { .flags = O_PATH | O_CLOEXEC };
+		char name[16];
+		snprintf(name, sizeof(name), "%d", s->fd);
+		s->path_fd = sys_openat2(srv->proc_fd, name, &how);
+		if (s->path_fd < 0) {
+			int res = s->path_fd;
+			close_fds(r, s);
+			request_reply_err(r, res);
+			return;
+		}
+	}
+	if (s->flags & O_DIRECT)
+		open_try(r, true, true);
+	else
+		identify(s);
+}
+
+static void create_start(struct request *r)
+{
+	struct open_state *s = REQUEST_STATE(r, struct open_state);
+	bool tmpfile = !s->child.name;
+	struct op *op;
+
+	server_make_room(r->mount);
+	op = request_op(r, OP_OPENAT, create_opened);
+	if (!op)
+		return;
+	s->child.parent_fd = r->fd;
+	op->fd = r->fd;
+	op->path = tmpfile ? "." : s->child.name;
+	op->how.flags = backing_flags(r->mount, s->flags);
+	op->how.flags |= tmpfile ? O_TMPFILE | (s->flags & O_EXCL) : (uint64_t)(O_CREAT | O_EXCL | O_NOFOLLOW);
+	op->how.mode = s->mode & 07777;
+	op->creds = request_creds(r, (int)s->umask);
+	ring_submit(op);
+}
+
+static void create(struct request *r, uint64_t parent, const char *name, const struct fuse_create_in *in)
+{
+	struct open_state *s = REQUEST_STATE(r, struct open_state);
+
+	if (!request_inode(r, parent))
+		return;
+	*s = (struct open_state){ .flags = in->flags, .mode = S_IFREG | (in->mode & 07777), .umask = in->umask, .fd = -1, .direct_fd = -1, .path_fd = -1 };
+	s->child = (struct child){ .request = r, .parent = name ? r->inode : NULL, .name = name, .done = create_identified };
+	request_with_fds(r, create_start);
+}
+
+void op_create(struct request *r, uint64_t parent, const char *name, const struct fuse_create_in *in)
+{
+	if (request_name(r, name))
+		create(r, parent, name, in);
+}
+
+void op_tmpfile(struct request *r, uint64_t parent, const struct fuse_create_in *in)
+{
+	create(r, parent, NULL, in);
+}
+
+/* ---- flush, release -------------------------------------------------------------------------- */
+
+void op_flush(struct request *r, uint64_t nodeid, uint64_t fh, uint64_t lock_owner)
+{
+	if (!request_inode(r, nodeid) || !request_handle(r, fh))
+		return;
+	lock_flush(r->mount, r->inode, lock_owner);
+	request_reply_err(r, 0);
+}
+
+void op_release(struct request *r, uint64_t nodeid, uint64_t fh, const struct fuse_release_in *in)
+{
+	if (!request_inode(r, nodeid) || !request_handle(r, fh))
+		return;
+	if (in->release_flags & FUSE_RELEASE_FLOCK_UNLOCK)
+		(void)flock(r->handle->file.fd, LOCK_UN); /* the close that follows would do it, but a ring may hold the file a moment longer */
+	if (in->release_flags & FUSE_RELEASE_FLUSH)
+		lock_flush(r->mount, r->inode, in->lock_owner);
+	(void)handle_put(r->mount->handles, r->handle, true); /* never the last: the request has one, closed after the reply */
+	request_reply_err(r, 0);
+}

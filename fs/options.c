@@ -1,0 +1,387 @@
+/* SPDX-License-Identifier: MIT */
+#include "options.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <limits.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "backend/backend.h"
+#include "backend/util/optable.h"
+
+#define FIELD(f) offsetof(struct options, f)
+#define DAY (86400.0 * 365)
+
+static const char *const cache_choices[] = { "none", "auto", "always", NULL };
+static const char *const locks_choices[] = { "local", "shared", NULL };
+static const char *const transport_choices[] = { "auto", "dev", "uring", NULL };
+static const char *const taskrun_choices[] = { "auto", "defer", "coop", "none", NULL };
+static const char *const policy_choices[] = { "auto", "ring", NULL };
+
+static const struct opt_row rows[] = {
+	{ "cache", OPT_CHOICE, FIELD(cache), .choices = cache_choices, .value = "auto",
+	  .help = "What the kernel may keep: none: nothing, changes made in SOURCE are seen at once; auto: names and attributes for 1 s, data while size and mtime agree; always: everything until memory is short, for a SOURCE that nobody else changes" },
+	{ "entry_timeout", OPT_SECONDS, FIELD(entry_timeout), 0, DAY, .unit = "seconds",
+	  .help = "How long the kernel may trust a name, instead of what cache= says" },
+	{ "attr_timeout", OPT_SECONDS, FIELD(attr_timeout), 0, DAY, .unit = "seconds",
+	  .help = "How long the kernel may trust attributes, instead of what cache= says" },
+	{ "negative_timeout", OPT_SECONDS, FIELD(negative_timeout), 0, DAY, .unit = "seconds",
+	  .help = "How long the kernel may trust that a name does not exist; cache=always: 1 s, else 0" },
+	{ "writeback", OPT_FLAG, FIELD(writeback), .negatable = true,
+	  .help = "Let the kernel collect small writes and send them later; times then come from the kernel, and SOURCE must not be changed by others" },
+	{ "direct_io", OPT_FLAG, FIELD(direct_io), .negatable = true,
+	  .help = "No data in the mount's page cache: every read and write reaches SOURCE" },
+	{ "locks", OPT_CHOICE, FIELD(locks), .choices = locks_choices, .value = "local",
+	  .help = "local: record locks and flock hold among users of this mount; shared: they are also taken on the backing files and respected there" },
+	{ "readdirplus", OPT_FLAG, FIELD(readdirplus), .negatable = true, .value = "on",
+	  .help = "Send attributes along with directory listings where the kernel asks for them" },
+	{ "submounts", OPT_FLAG, FIELD(submounts), .negatable = true, .value = "on",
+	  .help = "Show the filesystems mounted inside SOURCE, each with its own device; nosubmounts shows the empty directories below them" },
+	{ "acl", OPT_FLAG, FIELD(acl), .negatable = true, .value = "on",
+	  .help = "Enforce the POSIX ACLs of SOURCE" },
+	{ "xattr", OPT_FLAG, FIELD(xattr), .negatable = true, .value = "on", .help = "Serve extended attributes" },
+	{ "allow_other", OPT_FLAG, FIELD(allow_other), .negatable = true,
+	  .help = "Let other users in; always on for a mount made by root" },
+	{ "allow_root", OPT_FLAG, FIELD(allow_root), .help = "Let root in, besides the user who mounted" },
+	{ "default_permissions", OPT_FLAG, FIELD(default_permissions), .value = "on",
+	  .help = "The kernel checks owner, mode and ACLs before a request is sent; always on" },
+	{ "fsname", OPT_STRING, FIELD(fsname), .unit = "NAME", .help = "First field of /proc/mounts, instead of SOURCE" },
+	{ "subtype", OPT_STRING, FIELD(subtype), .unit = "NAME", .help = "Type shown behind \"fuse.\", instead of uringfs" },
+	{ "max_write", OPT_SIZE, FIELD(max_write), 4096, 64 << 20, .value = "1m", .unit = "bytes",
+	  .help = "Largest read or write request; more than 1m needs a higher fs.fuse.max_pages_limit" },
+	{ "max_background", OPT_UINT, FIELD(max_background), 1, 65535, .value = "512",
+	  .help = "Requests that the kernel may have under way without a waiting caller (readahead, asynchronous direct I/O)" },
+	{ "transport", OPT_CHOICE, FIELD(transport), .choices = transport_choices, .value = "auto",
+	  .help = "How requests come in: dev: reads of /dev/fuse; uring: FUSE-over-io_uring; auto: the best there is" },
+	{ "rings", OPT_UINT, FIELD(rings), 0, BACKEND_RINGS_MAX, .value = "0",
+	  .help = "Serving threads, each with its ring; 0: one per CPU, at most 16" },
+	{ "entries", OPT_UINT, FIELD(entries), 8, 4096, .value = "256", .help = "Submission entries of a ring" },
+	{ "queue_depth", OPT_UINT, FIELD(queue_depth), 2, 512, .value = "32", .help = "Requests under way in one ring" },
+	{ "taskrun", OPT_CHOICE, FIELD(taskrun), .choices = taskrun_choices, .value = "auto",
+	  .help = "How the kernel runs completions: IORING_SETUP_DEFER_TASKRUN, COOP_TASKRUN or neither" },
+	{ "sqpoll", OPT_UINT, FIELD(sqpoll), 0, 60000, .value = "0", .unit = "milliseconds",
+	  .help = "Submission by a kernel thread that sleeps after this idle time; 0: off" },
+	{ "policy", OPT_CHOICE, FIELD(policy), .choices = policy_choices, .value = "auto",
+	  .help = "ring: everything that io_uring has goes through it; auto: what cannot wait is called directly" },
+	{ "pin", OPT_FLAG, FIELD(pin), .negatable = true, .value = "on", .help = "Keep each serving thread on its CPU" },
+	{ "workers", OPT_UINT, FIELD(workers), 1, 256, .value = "8",
+	  .help = "Most threads for the calls that io_uring lacks" },
+	{ "iowq_bounded", OPT_UINT, FIELD(iowq_bounded), 0, 1024, .value = "8",
+	  .help = "Most kernel workers of a ring for files; 0: the kernel's own limit" },
+	{ "iowq_unbounded", OPT_UINT, FIELD(iowq_unbounded), 0, 1024, .value = "8",
+	  .help = "Most kernel workers of a ring for everything else; 0: the kernel's own limit" },
+	{ "file_slots", OPT_UINT, FIELD(file_slots), 0, 65536, .value = "1024",
+	  .help = "Registered files of a ring; 0: none" },
+	{ "register_after", OPT_UINT, FIELD(register_after), 1, 1000, .value = "3",
+	  .help = "An open file is registered in a ring at its Nth operation" },
+	{ "fds", OPT_UINT, FIELD(fds), 0, 1 << 30, .value = "0",
+	  .help = "Most file descriptors to use; 0: what RLIMIT_NOFILE allows" },
+	{ "stats", OPT_FLAG, FIELD(stats), .help = "Print the statistics at the end, as text and as one line of JSON" },
+	{ "stats_file", OPT_STRING, FIELD(stats_file), .unit = "FILE",
+	  .help = "Where SIGUSR1 and stats write, instead of stderr or the log" },
+	{ "deny", OPT_STRING, FIELD(deny), .unit = "FEATURE[:FEATURE...]", .hidden = true,
+	  .help = "Do without these kernel features (separated by colons or, in --deny, commas)" },
+	{ "inject", OPT_STRING, FIELD(inject), .unit = "KIND:NTH:RESULT[/...]", .hidden = true,
+	  .help = "Let the NTH backend operation of KIND end with RESULT" },
+};
+#define ROWS_COUNT (sizeof(rows) / sizeof(rows[0]))
+
+/** Words of mount(8) that are handed to the kernel or to fusermount3. */
+static const char *const mount_words[] = { "ro", "rw", "suid", "nosuid", "dev", "nodev", "exec", "noexec", "async", "sync", "atime",
+					   "noatime", "nodiratime", "norelatime", "nostrictatime", "symfollow", "nosymfollow",
+					   "dirsync", NULL };
+/** Words of fstab(5) that mean nothing to a running filesystem. */
+static const char *const ignored_words[] = { "defaults", "auto", "noauto", "user", "nouser", "users", "nousers", "owner", "group",
+					     "_netdev", "nofail", "relatime", "strictatime", "diratime", "lazytime", "nolazytime",
+					     "mand", "nomand", "iversion", "noiversion", "silent", "loud", "remount", "bind", NULL };
+/** Pairs of which only one may be given. */
+static const char *const contradictions[][2] = { { "writeback", "direct_io" }, { "writeback", "cache=none" },
+						 { "allow_other", "allow_root" }, { "ro", "rw" } };
+
+static bool word_in(const char *word, const char *const *list)
+{
+	for (; *list; list++)
+		if (!strcmp(word, *list))
+			return true;
+	return false;
+}
+
+/** comma_add() - append @word to a comma-separated list in @buf. */
+static int comma_add(char *buf, size_t size, const char *word)
+{
+	size_t used = strlen(buf);
+	int n = snprintf(buf + used, size - used, "%s%s", used ? "," : "", word);
+
+	return n < 0 || (size_t)n >= size - used ? -ENOSPC : 0;
+}
+
+/** unescape() - mount(8) writes a comma inside a value as "\,". */
+static void unescape(char *word)
+{
+	char *to = word;
+
+	for (char *from = word; *from; from++) {
+		if (*from == '\\' && (from[1] == ',' || from[1] == '\\'))
+			from++;
+		*to++ = *from;
+	}
+	*to = 0;
+}
+
+static int parse_word(struct options *o, char *word, char *given, size_t given_size, char *err, size_t err_size)
+{
+	int res;
+
+	unescape(word);
+	if (!*word)
+		return 0;
+	if (comma_add(given, given_size, word) < 0) {
+		snprintf(err, err_size, "too many options");
+		return -EINVAL;
+	}
+	if (word_in(word, mount_words)) {
+		if (comma_add(o->mount_words, sizeof(o->mount_words), word) == 0)
+			return 0;
+		snprintf(err, err_size, "too many mount options");
+		return -EINVAL;
+	}
+	if (word_in(word, ignored_words) || !strncmp(word, "x-", 2) || !strncmp(word, "X-", 2) || !strncmp(word, "comment=", 8))
+		return 0;
+	res = optable_parse(rows, ROWS_COUNT, o, word, err, err_size);
+	if (res == -ENOENT) {
+		snprintf(err, err_size, "unknown option '%s' (uringfs --help lists them)", word);
+		return -EINVAL;
+	}
+	return res < 0 ? res : 0;
+}
+
+static int parse_list(struct options *o, const char *list, char *given, size_t given_size, char *err, size_t err_size)
+{
+	char *copy = strdup(list), *word = copy, *end;
+	int res = 0;
+
+	if (!copy) {
+		snprintf(err, err_size, "out of memory");
+		return -ENOMEM;
+	}
+	while (word && res == 0) {
+		for (end = word; *end && *end != ','; end++)
+			if (*end == '\\' && end[1])
+				end++;
+		char *next = *end ? end + 1 : NULL;
+		*end = 0;
+		res = parse_word(o, word, given, given_size, err, err_size);
+		word = next;
+	}
+	free(copy);
+	return res;
+}
+
+static bool was_given(const char *given, const char *word)
+{
+	size_t len = strlen(word);
+
+	for (const char *p = given; (p = strstr(p, word)); p += len)
+		if ((p == given || p[-1] == ',') && (p[len] == 0 || p[len] == ','))
+			return true;
+	return false;
+}
+
+static int check_contradictions(const struct options *o, const char *given, char *err, size_t err_size)
+{
+	for (size_t i = 0; i < sizeof(contradictions) / sizeof(contradictions[0]); i++) {
+		const char *const *c = contradictions[i];
+		if (was_given(given, c[0]) && was_given(given, c[1])) {
+			snprintf(err, err_size, "options %s and %s contradict each other: give one of them", c[0], c[1]);
+			return -EINVAL;
+		}
+	}
+	if (o->cache == CACHE_NONE && (o->entry_timeout > 0 || o->attr_timeout > 0 || o->negative_timeout > 0)) {
+		snprintf(err, err_size, "options cache=none and a timeout above 0 contradict each other: use cache=auto with the timeout");
+		return -EINVAL;
+	}
+	return 0;
+}
+
+/** long_option() - `--name=value`, `--name value` or `--name` of a table row becomes a word of -o. */
+static int long_option(struct options *o, int argc, char **argv, int *i, char *given, size_t given_size, char *err,
+		       size_t err_size)
+{
+	char word[4096];
+	const char *name = argv[*i] + 2;
+	int n = snprintf(word, sizeof(word), "%s", name);
+
+	for (size_t r = 0; r < ROWS_COUNT; r++)
+		if (!strcmp(rows[r].name, name) && rows[r].type != OPT_FLAG && *i + 1 < argc)
+			n = snprintf(word, sizeof(word), "%s=%s", name, argv[++*i]);
+	if (n < 0 || (size_t)n >= sizeof(word)) {
+		snprintf(err, err_size, "option --%.40s... is too long", name);
+		return -EINVAL;
+	}
+	for (char *p = word; *p && *p != '='; p++)
+		if (*p == '-')
+			*p = '_';
+	return parse_word(o, word, given, given_size, err, err_size);
+}
+
+static int parse_argument(struct options *o, int argc, char **argv, int *i, char *given, size_t given_size, char *err,
+			  size_t err_size)
+{
+	const char *a = argv[*i];
+
+	if (!strcmp(a, "-f"))
+		o->foreground = true;
+	else if (!strcmp(a, "-d"))
+		o->foreground = o->debug = true;
+	else if (!strcmp(a, "-h") || !strcmp(a, "--help"))
+		o->help = true;
+	else if (!strcmp(a, "--help-man"))
+		o->help_man = true;
+	else if (!strcmp(a, "-V") || !strcmp(a, "--version"))
+		o->version = true;
+	else if (!strcmp(a, "-o") && *i + 1 < argc)
+		return parse_list(o, argv[++*i], given, given_size, err, err_size);
+	else if (!strncmp(a, "-o", 2) && a[2])
+		return parse_list(o, a + 2, given, given_size, err, err_size);
+	else if (!strncmp(a, "--", 2) && a[2])
+		return long_option(o, argc, argv, i, given, given_size, err, err_size);
+	else if (a[0] == '-') {
+		snprintf(err, err_size, "unknown or incomplete argument '%s' (uringfs --help lists them)", a);
+		return -EINVAL;
+	} else if (!o->source)
+		o->source = strdup(a);
+	else if (!o->mountpoint)
+		o->mountpoint = strdup(a);
+	else {
+		snprintf(err, err_size, "one argument too many: '%s' (usage: uringfs SOURCE MOUNTPOINT [-o options])", a);
+		return -EINVAL;
+	}
+	return 0;
+}
+
+/** by_mode() - a timeout that was not given is the cache mode's. */
+static void by_mode(double *timeout, int cache, double value_auto, double value_always)
+{
+	if (*timeout >= 0)
+		return;
+	*timeout = cache == CACHE_NONE ? 0 : cache == CACHE_AUTO ? value_auto : value_always;
+}
+
+int options_parse(struct options *o, int argc, char **argv, char *err, size_t err_size)
+{
+	char given[8192] = "";
+	int res = 0;
+
+	*o = (struct options){ .entry_timeout = -1, .attr_timeout = -1, .negative_timeout = -1 };
+	optable_defaults(rows, ROWS_COUNT, o);
+	for (int i = 1; i < argc && res == 0; i++)
+		res = parse_argument(o, argc, argv, &i, given, sizeof(given), err, err_size);
+	if (res < 0)
+		return res;
+	if (o->help || o->help_man || o->version)
+		return 0;
+	if (!o->source || !o->mountpoint) {
+		snprintf(err, err_size, "%s is missing (usage: uringfs SOURCE MOUNTPOINT [-o options])",
+			 o->source ? "MOUNTPOINT" : "SOURCE");
+		return -EINVAL;
+	}
+	res = check_contradictions(o, given, err, err_size);
+	by_mode(&o->entry_timeout, o->cache, 1.0, 86400.0);
+	by_mode(&o->attr_timeout, o->cache, 1.0, 86400.0);
+	by_mode(&o->negative_timeout, o->cache, 0.0, 1.0);
+	for (char *p = o->deny; p && *p; p++)
+		if (*p == ':')
+			*p = ',';
+	for (char *p = o->inject; p && *p; p++)
+		if (*p == '/')
+			*p = ',';
+	return res;
+}
+
+static int check_directory(const char *what, const char *path, char **ret_real, char *err, size_t err_size)
+{
+	struct stat st;
+
+	*ret_real = realpath(path, NULL);
+	if (!*ret_real || stat(*ret_real, &st) < 0) {
+		int e = errno;
+		snprintf(err, err_size, "%s %s: %s%s", what, path, strerror(e),
+			 e == ENOTCONN ? " (a dead mount is there: umount -l it first)" :
+			 e == ENOENT   ? " (make the directory first)" : "");
+		return -e;
+	}
+	if (!S_ISDIR(st.st_mode)) {
+		snprintf(err, err_size, "%s %s: not a directory (a directory is needed)", what, path);
+		return -ENOTDIR;
+	}
+	return 0;
+}
+
+/** below() - whether path @inner lies below @outer (not: is the same). */
+static bool below(const char *inner, const char *outer)
+{
+	size_t len = strlen(outer);
+
+	if (!strcmp(outer, "/"))
+		return inner[1] != 0;
+	return !strncmp(inner, outer, len) && inner[len] == '/';
+}
+
+int options_check_paths(struct options *o, char *err, size_t err_size)
+{
+	int res = check_directory("source", o->source, &o->source_real, err, err_size);
+
+	if (res < 0)
+		return res;
+	res = check_directory("mountpoint", o->mountpoint, &o->mountpoint_real, err, err_size);
+	if (res < 0)
+		return res;
+	if (below(o->mountpoint_real, o->source_real)) {
+		snprintf(err, err_size, "mountpoint %s lies inside source %s: the mount would contain itself; choose a mountpoint outside",
+			 o->mountpoint_real, o->source_real);
+		return -EINVAL;
+	}
+	if (access(o->source_real, R_OK | X_OK) < 0) {
+		int e = errno;
+		snprintf(err, err_size, "source %s: %s (it must be readable by the user who mounts)", o->source, strerror(e));
+		return -e;
+	}
+	return 0;
+}
+
+void options_help(FILE *f)
+{
+	fprintf(f,
+		"usage: uringfs SOURCE MOUNTPOINT [-o option[,option...]] [-f] [-d]\n\n"
+		"Shows the directory SOURCE at MOUNTPOINT. Every operation goes through io_uring.\n\n"
+		"  -f                             stay in the foreground\n"
+		"  -d                             trace every request to stderr (implies -f)\n"
+		"  -h, --help                     print this help\n"
+		"  -V, --version                  print the versions of uringfs and its libraries\n\n"
+		"options (each also as --NAME or --NAME=VALUE):\n");
+	optable_help(rows, ROWS_COUNT, f);
+	fprintf(f, "\nmount options: ");
+	for (const char *const *w = mount_words; *w; w++)
+		fprintf(f, "%s%s", w == mount_words ? "" : ", ", *w);
+	fprintf(f, "\naccepted and without effect here: ");
+	for (const char *const *w = ignored_words; *w; w++)
+		fprintf(f, "%s%s", w == ignored_words ? "" : ", ", *w);
+	fprintf(f, ", x-*\n\nExit status: 0 mounted (or, with -f, ended well), 1 the system refused, 2 wrong usage.\n");
+}
+
+void options_man(FILE *f)
+{
+	optable_man(rows, ROWS_COUNT, f);
+}
+
+void options_free(struct options *o)
+{
+	optable_free(rows, ROWS_COUNT, o);
+	free(o->source);
+	free(o->mountpoint);
+	free(o->source_real);
+	free(o->mountpoint_real);
+}

@@ -1,0 +1,270 @@
+/* SPDX-License-Identifier: MIT */
+#include "report.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "backend/util/log.h"
+#include "fs/dispatch.h"
+#include "fs/server.h"
+#include "fs/session.h"
+#include "fs/transport.h"
+
+/** Sums over all threads, mounts and rings. */
+struct totals {
+	struct histogram latency[UAPI_FUSE_OPCODE_MAX];
+	uint64_t errors[UAPI_FUSE_OPCODE_MAX];
+	uint64_t requests, replies_lost, bytes_read, bytes_written, in_flight, in_flight_max, bad_requests, interrupts,
+		durability_kernel, lookups_hot, lookups_cold;
+	uint64_t inodes, inodes_max, inode_fds, inode_memory, handles;
+	struct ring_stats ring;
+	struct worker_stats workers;
+};
+
+static void sum_thread(struct totals *s, const struct thread_stats *t)
+{
+	for (unsigned op = 0; op < UAPI_FUSE_OPCODE_MAX; op++) {
+		histogram_sum(&t->latency[op], &s->latency[op]);
+		s->errors[op] += stats_get(&t->errors[op]);
+	}
+	s->requests += stats_get(&t->requests);
+	s->replies_lost += stats_get(&t->replies_lost);
+	s->bytes_read += stats_get(&t->bytes_read);
+	s->bytes_written += stats_get(&t->bytes_written);
+	s->in_flight += stats_get(&t->in_flight);
+	s->in_flight_max += stats_get(&t->in_flight_max);
+	s->bad_requests += stats_get(&t->bad_requests);
+	s->interrupts += stats_get(&t->interrupts);
+	s->durability_kernel += stats_get(&t->durability_kernel);
+	s->lookups_hot += stats_get(&t->lookups_hot);
+	s->lookups_cold += stats_get(&t->lookups_cold);
+}
+
+static struct totals *sum(const struct server *srv)
+{
+	struct totals *s = calloc(1, sizeof(*s));
+
+	if (!s)
+		return NULL;
+	for (unsigned n = 0; srv->threads && n < srv->threads_count; n++) {
+		sum_thread(s, &srv->threads[n].stats);
+		if (srv->threads[n].ring)
+			ring_stats_add(srv->threads[n].ring, &s->ring);
+	}
+	for (unsigned n = 0; n < srv->mounts_count; n++) {
+		struct inode_table_stats i;
+		inode_table_stats(srv->mounts[n]->inodes, &i);
+		s->inodes += i.inodes;
+		s->inodes_max += i.inodes_max;
+		s->inode_fds += i.fds;
+		s->inode_memory += i.memory_bytes;
+		s->handles += handle_table_count(srv->mounts[n]->handles);
+	}
+	backend_worker_stats(srv->backend, &s->workers);
+	return s;
+}
+
+/* One row per figure: both forms are printed from it. */
+struct figure {
+	const char *name;
+	uint64_t value;
+};
+
+/** figures() - fill @f (room for 64) and return how many. */
+static unsigned figures(const struct server *srv, const struct totals *s, struct figure *f)
+{
+	const struct figure all[] = {
+		{ "requests", s->requests },
+		{ "requests_in_flight", s->in_flight },
+		{ "requests_in_flight_max", s->in_flight_max },
+		{ "requests_bad", s->bad_requests },
+		{ "replies_lost", s->replies_lost },
+		{ "interrupts", s->interrupts },
+		{ "bytes_read", s->bytes_read },
+		{ "bytes_written", s->bytes_written },
+		{ "lookups_hot", s->lookups_hot },
+		{ "lookups_cold", s->lookups_cold },
+		{ "durability_kernel_fsync", s->durability_kernel },
+		{ "inodes", s->inodes },
+		{ "inodes_max", s->inodes_max },
+		{ "inode_memory_bytes", s->inode_memory },
+		{ "inode_descriptors", s->inode_fds },
+		{ "descriptors", atomic_load(&srv->budget.used) },
+		{ "descriptors_limit", srv->budget.max },
+		{ "descriptors_evicted", atomic_load(&srv->budget.evicted) },
+		{ "descriptors_reopened", atomic_load(&srv->budget.reopened) },
+		{ "handles", s->handles },
+		{ "ring_enters", s->ring.enters },
+		{ "ring_submissions", s->ring.sqes },
+		{ "ring_completions", s->ring.cqes },
+		{ "ring_punted", s->ring.punted },
+		{ "ring_waited", s->ring.waited },
+		{ "ring_waiting_max", s->ring.waiting_max },
+		{ "ring_overflows", s->ring.overflows },
+		{ "ring_short_continued", s->ring.short_continued },
+		{ "ring_retried", s->ring.retried },
+		{ "ring_posts", s->ring.posts },
+		{ "ring_wakes", s->ring.wakes },
+		{ "ring_late_posts", s->ring.late_posts },
+		{ "ring_files_registered", s->ring.slots_installed },
+		{ "ring_files_retired", s->ring.slots_retired },
+		{ "ring_fixed_file_ops", s->ring.slots_used },
+		{ "ring_fixed_buffer_ops", s->ring.fixed_buffers },
+		{ "ring_personalities", s->ring.personalities },
+		{ "ring_close_errors", s->ring.close_errors },
+		{ "ring_bad_tags", s->ring.bad_tags },
+		{ "ring_injected", s->ring.injected },
+		{ "ops_inline", s->ring.place[OP_PLACE_INLINE] },
+		{ "ops_ring", s->ring.place[OP_PLACE_RING] },
+		{ "ops_worker", s->ring.place[OP_PLACE_WORKER] },
+		{ "worker_ops_done", s->workers.done },
+		{ "worker_threads", s->workers.threads },
+		{ "worker_queued_max", s->workers.queued_max },
+	};
+	_Static_assert(sizeof(all) / sizeof(all[0]) <= 64, "room of the callers");
+
+	memcpy(f, all, sizeof(all));
+	return sizeof(all) / sizeof(all[0]);
+}
+
+void report_text(const struct server *srv, FILE *f)
+{
+	struct totals *s = sum(srv);
+	struct figure fig[64];
+	unsigned count;
+
+	if (!s)
+		return;
+	fprintf(f, "uringfs statistics: %s on %s, transport %s, %u rings, fsync policy kernel, up %.1f s\n", srv->opt.source_real,
+		srv->opt.mountpoint_real, transport_dev.name, srv->threads_count, (double)(stats_now_ns() - srv->start_ns) / 1e9);
+	fprintf(f, "%-20s %12s %9s %10s %10s %10s %10s\n", "request", "count", "errors", "mean us", "p50 us", "p99 us", "max us");
+	for (unsigned op = 0; op < UAPI_FUSE_OPCODE_MAX; op++) {
+		const struct histogram *h = &s->latency[op];
+		uint64_t n = stats_get(&h->count);
+		if (n)
+			fprintf(f, "%-20s %12llu %9llu %10.1f %10.1f %10.1f %10.1f\n", dispatch_opcode_name(op), (unsigned long long)n,
+				(unsigned long long)s->errors[op], (double)stats_get(&h->sum_ns) / (double)n / 1e3,
+				(double)histogram_quantile(h, 0.5) / 1e3, (double)histogram_quantile(h, 0.99) / 1e3,
+				(double)stats_get(&h->max_ns) / 1e3);
+	}
+	count = figures(srv, s, fig);
+	for (unsigned n = 0; n < count; n++)
+		fprintf(f, "%-32s %llu\n", fig[n].name, (unsigned long long)fig[n].value);
+	if (s->ring.enters)
+		fprintf(f, "%-32s %.2f\n", "submissions_per_enter", (double)s->ring.sqes / (double)s->ring.enters);
+	for (unsigned k = 0; k < OP_KINDS_COUNT; k++)
+		if (s->ring.kind_count[k])
+			fprintf(f, "backend %-24s %llu, %llu errors\n", op_kind_name((enum op_kind)k),
+				(unsigned long long)s->ring.kind_count[k], (unsigned long long)s->ring.kind_errors[k]);
+	free(s);
+}
+
+/** put_string() - as JSON has it. */
+static void put_string(const char *s, FILE *f)
+{
+	fputc('"', f);
+	for (; *s; s++) {
+		if (*s == '"' || *s == '\\')
+			fprintf(f, "\\%c", *s);
+		else if ((unsigned char)*s < 0x20)
+			fprintf(f, "\\u%04x", (unsigned char)*s);
+		else
+			fputc(*s, f);
+	}
+	fputc('"', f);
+}
+
+static void json_latency(const struct totals *s, FILE *f)
+{
+	bool first = true;
+
+	fprintf(f, ",\"requests_by_kind\":{");
+	for (unsigned op = 0; op < UAPI_FUSE_OPCODE_MAX; op++) {
+		const struct histogram *h = &s->latency[op];
+		uint64_t n = stats_get(&h->count);
+		if (!n)
+			continue;
+		fprintf(f, "%s\"%s\":{\"count\":%llu,\"errors\":%llu,\"sum_ns\":%llu,\"p50_ns\":%llu,\"p99_ns\":%llu,\"max_ns\":%llu,\"buckets\":[",
+			first ? "" : ",", dispatch_opcode_name(op), (unsigned long long)n, (unsigned long long)s->errors[op],
+			(unsigned long long)stats_get(&h->sum_ns), (unsigned long long)histogram_quantile(h, 0.5),
+			(unsigned long long)histogram_quantile(h, 0.99), (unsigned long long)stats_get(&h->max_ns));
+		for (unsigned b = 0; b < HISTOGRAM_BUCKETS; b++)
+			fprintf(f, "%s%llu", b ? "," : "", (unsigned long long)stats_get(&h->bucket[b]));
+		fprintf(f, "]}");
+		first = false;
+	}
+	fprintf(f, "}");
+}
+
+void report_json(const struct server *srv, FILE *f)
+{
+	struct totals *s = sum(srv);
+	struct figure fig[64];
+	unsigned count;
+	bool first = true;
+
+	if (!s)
+		return;
+	fprintf(f, "{\"source\":");
+	put_string(srv->opt.source_real, f);
+	fprintf(f, ",\"mountpoint\":");
+	put_string(srv->opt.mountpoint_real, f);
+	fprintf(f, ",\"transport\":\"%s\",\"rings\":%u,\"fsync_policy\":\"kernel\"", transport_dev.name, srv->threads_count);
+	count = figures(srv, s, fig);
+	for (unsigned n = 0; n < count; n++)
+		fprintf(f, ",\"%s\":%llu", fig[n].name, (unsigned long long)fig[n].value);
+	json_latency(s, f);
+	fprintf(f, ",\"backend\":{");
+	for (unsigned k = 0; k < OP_KINDS_COUNT; k++) {
+		if (!s->ring.kind_count[k])
+			continue;
+		fprintf(f, "%s\"%s\":{\"count\":%llu,\"errors\":%llu}", first ? "" : ",", op_kind_name((enum op_kind)k),
+			(unsigned long long)s->ring.kind_count[k], (unsigned long long)s->ring.kind_errors[k]);
+		first = false;
+	}
+	fprintf(f, "}}\n");
+	free(s);
+}
+
+void report_write(const struct server *srv)
+{
+	FILE *f = srv->opt.stats_file ? fopen(srv->opt.stats_file, "ae") : NULL;
+	char *text = NULL, *line, *save = NULL;
+	size_t size = 0;
+
+	if (srv->opt.stats_file && !f)
+		log_warning("cannot write the statistics to %s: %s", srv->opt.stats_file, strerror(errno));
+	if (!f && !srv->opt.foreground) {
+		f = open_memstream(&text, &size);
+		if (!f)
+			return;
+	}
+	report_text(srv, f ? f : stderr);
+	report_json(srv, f ? f : stderr);
+	if (f && fclose(f) != 0)
+		log_warning("cannot write the statistics: %s", strerror(errno));
+	for (line = text ? strtok_r(text, "\n", &save) : NULL; line; line = strtok_r(NULL, "\n", &save))
+		log_info("%s", line);
+	free(text);
+}
+
+void report_start(const struct server *srv)
+{
+	const struct mount *m = srv->mounts[0];
+	char used[1024], missing[1024];
+	bool offered = m->init_offered & UAPI_FUSE_OVER_IO_URING;
+
+	session_features(m, false, used, sizeof(used));
+	session_features(m, true, missing, sizeof(missing));
+	log_info("%s on %s: transport dev (reads of /dev/fuse%s), %u rings, FUSE 7.%u, max_write %u, fsync policy kernel (IORING_OP_FSYNC), "
+		 "acting as the %s",
+		 srv->opt.source_real, srv->opt.mountpoint_real, offered ? "; the kernel also offers FUSE-over-io_uring" : "",
+		 srv->threads_count, m->kernel_minor < 45 ? m->kernel_minor : 45, m->max_write, srv->root ? "caller" : "mounting user");
+	log_info("in use: %s %s file_handles=%s registered_buffers=%u descriptors<=%u", backend_features_used(srv->backend), used,
+		 m->keep_names ? (m->backing[0].handles ? "identity only, reopening by name" : "no, reopening by name") : "yes",
+		 srv->threads[0].registered_count, srv->budget.max);
+	log_info("missing in this kernel or not permitted: %s%s%s", backend_features_missing(srv->backend), missing[0] ? " " : "", missing);
+	if (srv->opt.deny)
+		log_info("denied by option: %s", srv->opt.deny);
+}

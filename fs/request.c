@@ -1,0 +1,433 @@
+/* SPDX-License-Identifier: MIT */
+#include "request.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <string.h>
+
+#include "backend/util/log.h"
+#include "fs/dispatch.h"
+#include "fs/session.h"
+#include "fs/transport.h"
+
+/* The request that libfuse is dispatching or replying to on this thread. */
+static _Thread_local struct request *current;
+
+/* ---- arrival and end -------------------------------------------------------- */
+
+static void drop_inode(struct request *r, struct inode **i, int *fd)
+{
+	if (!*i)
+		return;
+	if (*fd >= 0)
+		inode_fd_unuse(r->mount->inodes, *i);
+	*fd = -1;
+	server_close_forgotten(r->thread, inode_put(r->mount->inodes, *i));
+	*i = NULL;
+}
+
+static void drop_handle(struct request *r, struct handle **h)
+{
+	struct handle *last = *h ? handle_put(r->mount->handles, *h, false) : NULL;
+
+	*h = NULL;
+	if (last)
+		request_close_handle(r->thread, r->mount, last);
+}
+
+static void request_end(struct request *r)
+{
+	struct thread_stats *st = &r->thread->stats;
+
+	drop_handle(r, &r->handle);
+	drop_handle(r, &r->handle2);
+	drop_inode(r, &r->inode, &r->fd);
+	drop_inode(r, &r->inode2, &r->fd2);
+	if (r->opcode < UAPI_FUSE_OPCODE_MAX)
+		histogram_add(&st->latency[r->opcode], stats_now_ns() - r->start_ns);
+	atomic_store_explicit(&st->in_flight, stats_get(&st->in_flight) - 1, memory_order_relaxed);
+	r->state = REQUEST_FREE;
+	r->channel->requests_live--;
+	r->channel->transport->end(r);
+}
+
+static void request_begin(struct request *r, const void *msg, size_t len)
+{
+	struct thread_stats *st = &r->thread->stats;
+
+	r->codec = NULL;
+	r->in = msg;
+	r->arg = (const char *)msg + sizeof(struct fuse_in_header);
+	r->arg_size = len > sizeof(struct fuse_in_header) ? (uint32_t)(len - sizeof(struct fuse_in_header)) : 0;
+	r->state = REQUEST_DISPATCHED;
+	r->opcode = r->in->opcode;
+	r->start_ns = stats_now_ns();
+	r->open_flags = 0;
+	r->inode = r->inode2 = NULL;
+	r->handle = r->handle2 = NULL;
+	r->fd = r->fd2 = -1;
+	r->channel->requests_live++;
+	stats_add(&st->requests, 1);
+	stats_add(&st->in_flight, 1);
+	if (stats_get(&st->in_flight) > stats_get(&st->in_flight_max))
+		atomic_store_explicit(&st->in_flight_max, stats_get(&st->in_flight), memory_order_relaxed);
+}
+
+/** send() - header and body to the kernel. */
+static int send(struct request *r, const struct iovec *iov, int count)
+{
+	const struct fuse_out_header *out = iov[0].iov_base;
+	int res;
+
+	assert(r->state == REQUEST_DISPATCHED || r->state == REQUEST_TAKEN);
+	r->state = REQUEST_REPLIED;
+	if (out->error && r->opcode < UAPI_FUSE_OPCODE_MAX)
+		stats_add(&r->thread->stats.errors[r->opcode], 1);
+	log_trace("reply %llu %s: %s, %u bytes", (unsigned long long)out->unique, dispatch_opcode_name(r->opcode),
+		  out->error ? strerror(-out->error) : "ok", out->len);
+	res = r->channel->transport->reply(r, iov, count);
+	if (res < 0)
+		stats_add(&r->thread->stats.replies_lost, 1);
+	return res;
+}
+
+/** send_raw() - a reply without the codec. Return as transport->reply(). */
+static int send_raw(struct request *r, int error, const void *data, size_t size)
+{
+	struct fuse_out_header out = {
+		.len = (uint32_t)(sizeof(out) + (error ? 0 : size)),
+		.error = error,
+		.unique = r->in->unique,
+	};
+	const struct iovec iov[2] = { { &out, sizeof(out) }, { (void *)data, size } };
+
+	return send(r, iov, size && !error ? 2 : 1);
+}
+
+void request_receive(struct request *r, const void *msg, size_t len)
+{
+	struct request *outer = current;
+	struct fuse_buf buf = { .size = len, .mem = (void *)msg };
+	const struct opcode_row *row;
+	int bad;
+
+	request_begin(r, msg, len);
+	bad = dispatch_check(r, &row);
+	log_trace("request %llu %s node %llx len %zu uid %u pid %u", (unsigned long long)r->in->unique,
+		  dispatch_opcode_name(r->opcode), (unsigned long long)r->in->nodeid, len, r->in->uid, r->in->pid);
+	if (bad < 0) {
+		if (bad != -ENOSYS)
+			stats_add(&r->thread->stats.bad_requests, 1);
+		request_reply_raw_error(r, bad);
+		return;
+	}
+	current = r;
+	if (row->raw) {
+		r->state = REQUEST_TAKEN;
+		row->raw(r);
+	} else {
+		fuse_session_process_buf(r->mount->session, &buf);
+	}
+	current = outer;
+	if (r->state == REQUEST_DISPATCHED || r->state == REQUEST_REPLIED)
+		request_end(r); /* libfuse answered itself, or no answer is due */
+}
+
+struct request *request_taken(fuse_req_t req)
+{
+	struct request *r = current;
+
+	assert(r && r->state == REQUEST_DISPATCHED);
+	r->codec = req;
+	r->state = REQUEST_TAKEN;
+	return r;
+}
+
+/** add_open_flags() - FOPEN_ bits that the codec does not know go into the fuse_open_out at the end of the reply. */
+static void add_open_flags(struct request *r, struct iovec *iov, int count)
+{
+	struct fuse_open_out *out;
+
+	if (!r->open_flags || count < 2 || iov[count - 1].iov_len < sizeof(*out))
+		return;
+	out = (struct fuse_open_out *)((char *)iov[count - 1].iov_base + iov[count - 1].iov_len - sizeof(*out));
+	out->open_flags |= r->open_flags;
+}
+
+ssize_t request_writev(int fd, struct iovec *iov, int count, void *userdata)
+{
+	const struct fuse_out_header *out = iov[0].iov_base;
+	struct request *r = current;
+	int res;
+
+	(void)fd;
+	if (!r)
+		return session_init_reply(userdata, iov, count);
+	assert(out->unique == r->in->unique); /* interrupts, the other kind of reply, do not go through libfuse */
+	if (!out->error)
+		add_open_flags(r, iov, count);
+	res = send(r, iov, count);
+	if (res < 0) {
+		errno = -res;
+		return -1;
+	}
+	return (ssize_t)out->len;
+}
+
+/* ---- what a request works on --------------------------------------------------- */
+
+bool request_inode(struct request *r, uint64_t nodeid)
+{
+	r->inode = inode_get(r->mount->inodes, nodeid);
+	if (!r->inode)
+		request_reply_err(r, -ESTALE);
+	return r->inode;
+}
+
+bool request_inode2(struct request *r, uint64_t nodeid)
+{
+	r->inode2 = inode_get(r->mount->inodes, nodeid);
+	if (!r->inode2)
+		request_reply_err(r, -ESTALE);
+	return r->inode2;
+}
+
+bool request_handle(struct request *r, uint64_t fh)
+{
+	r->handle = handle_get(r->mount->handles, fh, r->inode);
+	if (!r->handle)
+		request_reply_err(r, -EBADF);
+	return r->handle;
+}
+
+bool request_name(struct request *r, const char *name)
+{
+	if (name[0] && !strchr(name, '/') && strcmp(name, ".") && strcmp(name, ".."))
+		return true;
+	request_reply_err(r, -EINVAL);
+	return false;
+}
+
+struct op *request_op(struct request *r, enum op_kind kind, op_done_fn done)
+{
+	struct op *op = ring_op_get(r->thread->ring);
+
+	if (!op) {
+		request_reply_err(r, -ENOMEM);
+		return NULL;
+	}
+	op->kind = (uint16_t)kind;
+	op->done = done;
+	op->owner = r;
+	return op;
+}
+
+struct creds request_creds(const struct request *r, int umask)
+{
+	struct creds c = { .uid = r->in->uid, .gid = r->in->gid };
+	uint32_t ext = (uint32_t)r->in->total_extlen * 8;
+
+	if (umask >= 0) {
+		c.flags |= CREDS_UMASK;
+		c.umask = (uint16_t)(umask & 0777);
+	}
+	if (!r->mount->server->root)
+		return c;
+	c.flags |= CREDS_SET;
+	/* the kernel sends the group of a setgid parent when the caller is in it (uapi fuse.h, FUSE_EXT_GROUPS) */
+	while (ext && ext <= r->arg_size && ext >= sizeof(struct uapi_fuse_ext_header)) {
+		const char *at = (const char *)r->arg + r->arg_size - ext;
+		struct uapi_fuse_ext_header h;
+		uint32_t groups[2];
+		memcpy(&h, at, sizeof(h));
+		if (h.size < sizeof(h) || h.size > ext)
+			break;
+		if (h.type == UAPI_FUSE_EXT_GROUPS && h.size >= sizeof(h) + sizeof(groups)) {
+			memcpy(groups, at + sizeof(h), sizeof(groups));
+			if (groups[0] >= 1) {
+				c.flags |= CREDS_GROUP;
+				c.group = groups[1];
+			}
+		}
+		ext -= h.size;
+	}
+	return c;
+}
+
+/* ---- replies --------------------------------------------------------------------- */
+
+/** REPLY() - call a libfuse reply function as this request and end it; the value is its result. */
+#define REPLY(r, call)                        \
+	({                                    \
+		struct request *outer_ = current; \
+		int res_;                     \
+		current = (r);                \
+		res_ = (call);                \
+		current = outer_;             \
+		res_;                         \
+	})
+
+void request_reply_raw_error(struct request *r, int err)
+{
+	(void)send_raw(r, err, NULL, 0); /* a lost reply is counted there */
+	request_end(r);
+}
+
+void request_reply_err(struct request *r, int64_t err)
+{
+	/* the protocol's range of errors (kernel fs/fuse/dev.c, fuse_dev_do_write) */
+	int e = err > 0 || err <= -512 ? -EIO : (int)err;
+
+	if (!r->codec) {
+		request_reply_raw_error(r, e);
+		return;
+	}
+	(void)REPLY(r, fuse_reply_err(r->codec, -e)); /* a lost reply is counted in send() */
+	request_end(r);
+}
+
+void request_reply_none(struct request *r)
+{
+	if (r->codec)
+		fuse_reply_none(r->codec);
+	request_end(r);
+}
+
+/** undo_entry() - the kernel did not get the entry: it will not forget it. */
+static void undo_entry(struct request *r, const struct fuse_entry_param *e)
+{
+	if (e->ino)
+		server_close_forgotten(r->thread, inode_forget(r->mount->inodes, e->ino, 1));
+}
+
+bool request_reply_entry(struct request *r, const struct fuse_entry_param *e)
+{
+	bool lost = REPLY(r, fuse_reply_entry(r->codec, e)) < 0;
+
+	if (lost)
+		undo_entry(r, e);
+	request_end(r);
+	return !lost;
+}
+
+bool request_reply_create(struct request *r, const struct fuse_entry_param *e, struct fuse_file_info *fi, struct handle *h)
+{
+	struct mount *m = r->mount;
+	struct server_thread *t = r->thread;
+	bool lost;
+
+	fi->fh = handle_fh(h);
+	if (r->codec) {
+		lost = REPLY(r, fuse_reply_create(r->codec, e, fi)) < 0;
+	} else {
+		struct {
+			struct fuse_entry_out entry;
+			struct fuse_open_out open;
+		} out;
+		dispatch_entry_out(e, &out.entry);
+		out.open = (struct fuse_open_out){ .fh = fi->fh, .open_flags = dispatch_open_flags(fi) | r->open_flags };
+		lost = send_raw(r, 0, &out, sizeof(out)) < 0;
+	}
+	if (lost) {
+		undo_entry(r, e);
+		request_release_handle(t, m, h);
+	}
+	request_end(r);
+	return !lost;
+}
+
+bool request_reply_open(struct request *r, struct fuse_file_info *fi, struct handle *h)
+{
+	bool lost;
+
+	fi->fh = handle_fh(h);
+	lost = REPLY(r, fuse_reply_open(r->codec, fi)) < 0;
+	if (lost)
+		request_release_handle(r->thread, r->mount, h);
+	request_end(r);
+	return !lost;
+}
+
+void request_reply_attr(struct request *r, const struct stat *st, double timeout)
+{
+	(void)REPLY(r, fuse_reply_attr(r->codec, st, timeout));
+	request_end(r);
+}
+
+void request_reply_buf(struct request *r, const void *buf, size_t len)
+{
+	(void)REPLY(r, fuse_reply_buf(r->codec, buf, len));
+	request_end(r);
+}
+
+void request_reply_write(struct request *r, size_t count)
+{
+	(void)REPLY(r, fuse_reply_write(r->codec, count));
+	request_end(r);
+}
+
+void request_reply_readlink(struct request *r, const char *target)
+{
+	(void)REPLY(r, fuse_reply_readlink(r->codec, target));
+	request_end(r);
+}
+
+void request_reply_statfs(struct request *r, const struct statvfs *st)
+{
+	(void)REPLY(r, fuse_reply_statfs(r->codec, st));
+	request_end(r);
+}
+
+void request_reply_xattr_size(struct request *r, size_t size)
+{
+	(void)REPLY(r, fuse_reply_xattr(r->codec, size));
+	request_end(r);
+}
+
+void request_reply_lseek(struct request *r, off_t off)
+{
+	(void)REPLY(r, fuse_reply_lseek(r->codec, off));
+	request_end(r);
+}
+
+void request_reply_lock(struct request *r, const struct flock *lock)
+{
+	(void)REPLY(r, fuse_reply_lock(r->codec, lock));
+	request_end(r);
+}
+
+void request_reply_ioctl(struct request *r, const void *out, size_t out_size)
+{
+	(void)REPLY(r, fuse_reply_ioctl(r->codec, 0, out, out_size));
+	request_end(r);
+}
+
+void request_reply_raw(struct request *r, const void *data, size_t size)
+{
+	(void)send_raw(r, 0, data, size); /* a lost reply is counted there */
+	request_end(r);
+}
+
+/* ---- handles ------------------------------------------------------------------------ */
+
+void request_close_handle(struct server_thread *t, struct mount *m, struct handle *h)
+{
+	struct inode *i = h->inode;
+	unsigned fds = h->has_direct ? 2 : 1;
+
+	bfile_close(t->ring, &h->file, h->writable);
+	if (h->has_direct)
+		bfile_close(t->ring, &h->direct, h->writable);
+	atomic_fetch_sub(&m->server->budget.used, fds);
+	handle_free(m->handles, h);
+	inode_open_count(m->inodes, i, -1);
+	server_close_forgotten(t, inode_put(m->inodes, i));
+}
+
+void request_release_handle(struct server_thread *t, struct mount *m, struct handle *h)
+{
+	struct handle *last = handle_put(m->handles, h, true);
+
+	if (last)
+		request_close_handle(t, m, last);
+}

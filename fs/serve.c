@@ -1,0 +1,191 @@
+/* SPDX-License-Identifier: MIT */
+#include "serve.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <unistd.h>
+
+#include "backend/util/log.h"
+#include "fs/request_pool.h"
+#include "fs/server.h"
+#include "fs/transport.h"
+
+/** channel_over() - the connection is over, or told to stop, and nothing of it is under way. */
+static bool channel_over(const struct channel *c)
+{
+	return (c->ended || c->stopping) && !c->requests_live && !c->poll;
+}
+
+static void channel_close(struct channel *c)
+{
+	uint64_t one = 1;
+
+	c->transport->close(c);
+	atomic_fetch_add(&c->mount->channels_ended, 1);
+	if (write(c->thread->server->event_fd, &one, sizeof(one)) < 0)
+		log_warning("cannot tell the main thread that a channel has ended: %s", strerror(errno));
+}
+
+/** serve_channels() - take requests from all; true: there may be more at once. */
+static bool serve_channels(struct server_thread *t)
+{
+	struct channel **at = &t->channels;
+	bool more = false;
+
+	while (*at) {
+		struct channel *c = *at;
+		if (channel_over(c)) {
+			*at = c->next;
+			channel_close(c); /* main may free it from now on */
+			continue;
+		}
+		more |= c->transport->poll(c);
+		at = &c->next;
+	}
+	return more;
+}
+
+static int thread_setup(struct server_thread *t)
+{
+	const struct options *opt = &t->server->opt;
+	unsigned payload = opt->max_write > REQUEST_PAYLOAD_MIN ? opt->max_write : REQUEST_PAYLOAD_MIN;
+	int res = ring_create(t->server->backend, t->index, &t->ring);
+
+	if (res == 0)
+		res = request_pool_create(t, opt->queue_depth, payload);
+	return res;
+}
+
+struct start {
+	struct server_thread *thread;
+	pthread_barrier_t *barrier;
+};
+
+static void *serve(void *arg)
+{
+	struct start *start = arg;
+	struct server_thread *t = start->thread;
+	char name[16];
+	int res;
+
+	snprintf(name, sizeof(name), "uringfs-%u", t->index);
+	(void)prctl(PR_SET_NAME, name); /* only a name */
+	t->start_error = thread_setup(t);
+	pthread_barrier_wait(start->barrier);
+	while (!t->start_error && !(atomic_load(&t->quit) && !t->channels)) {
+		bool more = serve_channels(t);
+		res = ring_wait(t->ring, !more);
+		if (res < 0 && res != -EINTR && res != -EAGAIN && res != -EBUSY) {
+			/* without its ring this thread can answer nothing: better a dead mount than one that hangs */
+			log_error("ring %u has failed: %s; ending", t->index, strerror(-res));
+			_exit(1);
+		}
+	}
+	while (t->ring && ring_outstanding(t->ring) > 0 && ring_wait(t->ring, true) >= 0)
+		;
+	request_pool_destroy(t);
+	if (t->ring)
+		ring_destroy(t->ring);
+	return NULL;
+}
+
+int serve_start(struct server *srv, char *err, size_t err_size)
+{
+	struct start *starts = calloc(srv->threads_count, sizeof(*starts));
+	pthread_barrier_t barrier;
+	unsigned made = 0;
+	int res = 0;
+
+	srv->threads = calloc(srv->threads_count, sizeof(*srv->threads));
+	if (!srv->threads || !starts) {
+		free(starts);
+		snprintf(err, err_size, "out of memory");
+		return -ENOMEM;
+	}
+	for (unsigned n = 0; n < srv->threads_count && res == 0; n++) {
+		struct server_thread *t = &srv->threads[n];
+		*t = (struct server_thread){ .server = srv, .index = n };
+		/* one at a time: a thread that cannot be made must not leave the others at a barrier */
+		pthread_barrier_init(&barrier, NULL, 2);
+		starts[n] = (struct start){ .thread = t, .barrier = &barrier };
+		res = -pthread_create(&t->tid, NULL, serve, &starts[n]);
+		if (res == 0) {
+			made++;
+			pthread_barrier_wait(&barrier);
+			res = t->start_error;
+		}
+		pthread_barrier_destroy(&barrier);
+	}
+	if (res < 0) {
+		snprintf(err, err_size, "cannot set up ring %u: %s%s", made ? made - 1 : 0, strerror(-res),
+			 res == -ENOMEM ? " (raise the memory lock limit, RLIMIT_MEMLOCK, or lower entries= and queue_depth=)" : "");
+		srv->threads_count = made;
+		serve_end(srv);
+	}
+	free(starts);
+	return res;
+}
+
+static void post_add(struct ring_post *p)
+{
+	struct channel *c = (struct channel *)((char *)p - offsetof(struct channel, post));
+
+	c->next = c->thread->channels;
+	c->thread->channels = c;
+	c->readable = true; /* what came before the poll was armed */
+}
+
+void serve_add(struct server *srv, struct mount *m)
+{
+	for (unsigned n = 0; n < srv->threads_count; n++) {
+		struct channel *c = &m->channels[n];
+		int res;
+		*c = (struct channel){ .thread = &srv->threads[n], .mount = m, .transport = &transport_dev, .fd = -1 };
+		res = c->transport->open(c);
+		if (res < 0) {
+			log_warning("thread %u cannot serve %s: %s", n, m->mountpoint, strerror(-res));
+			atomic_fetch_add(&m->channels_ended, 1);
+			continue;
+		}
+		c->post.fn = post_add;
+		(void)ring_post(NULL, srv->threads[n].ring, &c->post); /* its ring lives until serve_end() */
+	}
+}
+
+static void post_stop(struct ring_post *p)
+{
+	struct channel *c = (struct channel *)((char *)p - offsetof(struct channel, post));
+
+	if (c->fd >= 0)
+		c->transport->stop(c);
+}
+
+void serve_stop(struct server *srv, struct mount *m)
+{
+	for (unsigned n = 0; n < srv->threads_count; n++) {
+		m->channels[n].post.fn = post_stop;
+		(void)ring_post(NULL, srv->threads[n].ring, &m->channels[n].post); /* as above */
+	}
+}
+
+static void post_wake(struct ring_post *p)
+{
+	(void)p; /* to look at quit */
+}
+
+void serve_end(struct server *srv)
+{
+	for (unsigned n = 0; n < srv->threads_count; n++) {
+		struct server_thread *t = &srv->threads[n];
+		struct ring_post wake = { .fn = post_wake };
+		atomic_store(&t->quit, true);
+		if (!t->start_error)
+			(void)ring_post(NULL, t->ring, &wake); /* refused: it is already ending */
+		pthread_join(t->tid, NULL);
+	}
+	free(srv->threads);
+	srv->threads = NULL;
+}

@@ -1,0 +1,22 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * serve.h - the serving threads: each owns a ring and serves a channel of every mount.
+ */
+#ifndef URINGFS_SERVE_H
+#define URINGFS_SERVE_H
+
+#include <stddef.h>
+
+struct mount;
+struct server;
+
+/** serve_start() - make the threads, their rings and buffers. Thread: main. Return 0; -errno with @err set and none left. */
+int serve_start(struct server *srv, char *err, size_t err_size);
+/** serve_add() - have every thread serve @m from now on. Thread: main. */
+void serve_add(struct server *srv, struct mount *m);
+/** serve_stop() - no more requests of @m are taken; those under way are answered. Thread: main. */
+void serve_stop(struct server *srv, struct mount *m);
+/** serve_end() - when every channel has ended: stop the threads and free them. Thread: main. */
+void serve_end(struct server *srv);
+
+#endif

@@ -1,0 +1,123 @@
+/* SPDX-License-Identifier: MIT */
+#include "server.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/sysmacros.h>
+#include <unistd.h>
+
+#include "backend/util/cleanup.h"
+#include "fs/session.h"
+
+void server_make_room(struct mount *m)
+{
+	struct fd_budget *b = &m->server->budget;
+
+	while (atomic_load_explicit(&b->used, memory_order_relaxed) >= b->max) {
+		int fd = inode_fd_evict(m->inodes);
+		if (fd < 0)
+			return; /* all in use: the reserve is for this */
+		(void)close(fd); /* O_PATH of a file that still has its names: nothing to lose or to wait for */
+	}
+}
+
+static void closed(struct op *op)
+{
+	(void)op; /* a close error after the last flush has no one to go to; the backend counts it */
+}
+
+void server_close(struct server_thread *t, int fd, bool slow)
+{
+	struct op *op;
+
+	if (fd < 0)
+		return;
+	op = ring_op_get(t->ring);
+	if (!op) {
+		(void)close(fd); /* as above */
+		return;
+	}
+	op->kind = OP_CLOSE;
+	op->fd = fd;
+	op->done = closed;
+	op->flags = slow ? OPF_ASYNC : OPF_INLINE;
+	ring_submit(op);
+}
+
+void server_close_forgotten(struct server_thread *t, int fd)
+{
+	struct statx stx;
+	bool slow;
+
+	if (fd < 0)
+		return;
+	/* the last reference to an unlinked file frees its blocks: not on this thread */
+	slow = sys_statx(fd, "", AT_EMPTY_PATH, STATX_NLINK, &stx) < 0 || stx.stx_nlink == 0;
+	server_close(t, fd, slow);
+}
+
+uint64_t server_ino(uint16_t fs, uint64_t ino)
+{
+	if (fs == 0)
+		return ino;
+	/* the number of the filesystem in the top bits, where inode numbers are hardly ever; mixed where they are */
+	return ino >> 48 ? ino * 0x9e3779b97f4a7c15u ^ fs : (uint64_t)fs << 48 | ino;
+}
+
+/* ---- backing filesystems ----------------------------------------------------------- */
+
+/** open_real() - a descriptor that is no O_PATH one, as open_by_handle_at(2) wants it; regular files and directories only. */
+static int open_real(const struct server *srv, int fd)
+{
+	struct open_how how = { .flags = O_RDONLY | O_CLOEXEC | O_NONBLOCK };
+	struct statx stx;
+	char name[16];
+
+	if (sys_statx(fd, "", AT_EMPTY_PATH, STATX_TYPE, &stx) < 0 || !(S_ISDIR(stx.stx_mode) || S_ISREG(stx.stx_mode)))
+		return -EINVAL;
+	snprintf(name, sizeof(name), "%d", fd);
+	return sys_openat2(srv->proc_fd, name, &how);
+}
+
+static void backing_probe(struct mount *m, struct backing_fs *b, int fd)
+{
+	union {
+		struct file_handle h;
+		char bytes[sizeof(struct file_handle) + INODE_HANDLE_MAX];
+	} fh = { .h.handle_bytes = INODE_HANDLE_MAX };
+	CLEANUP_CLOSE int real = -1, again = -1;
+	int mount_id;
+
+	b->mount_fd = -1;
+	b->handles = sys_name_to_handle(fd, "", AT_EMPTY_PATH, &fh.h, &mount_id) == 0;
+	if (!b->handles || !m->server->open_handles)
+		return;
+	real = open_real(m->server, fd);
+	if (real < 0)
+		return;
+	again = sys_open_by_handle(real, &fh.h, O_PATH | O_CLOEXEC);
+	if (again >= 0)
+		b->mount_fd = take_fd(&real);
+}
+
+int server_backing(struct mount *m, dev_t dev, int fd)
+{
+	uint32_t n, count = atomic_load_explicit(&m->backing_count, memory_order_acquire);
+
+	for (n = 0; n < count; n++)
+		if (m->backing[n].dev == dev)
+			return (int)n;
+	pthread_mutex_lock(&m->backing_lock);
+	count = atomic_load_explicit(&m->backing_count, memory_order_relaxed);
+	for (; n < count && m->backing[n].dev != dev; n++)
+		;
+	if (n == count && n < BACKING_FS_MAX) {
+		m->backing[n].dev = dev;
+		backing_probe(m, &m->backing[n], fd);
+		atomic_store_explicit(&m->backing_count, count + 1, memory_order_release);
+	}
+	pthread_mutex_unlock(&m->backing_lock);
+	return n < BACKING_FS_MAX ? (int)n : -ENFILE;
+}

@@ -1,0 +1,136 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * server.h - the daemon: mounts, serving threads and the channels between them.
+ *
+ * A mount is one FUSE connection with its own inodes and handles; there is one
+ * for SOURCE and one for each filesystem mounted inside it. A serving thread
+ * owns one ring and serves every mount through a channel: one way in
+ * (transport.h) of one mount on one thread.
+ *
+ * Ownership: main creates and frees everything here; a thread's own fields are
+ * touched by that thread only, unless said otherwise.
+ */
+#ifndef URINGFS_SERVER_H
+#define URINGFS_SERVER_H
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "backend/backend.h"
+#include "backend/util/uapi_fuse.h"
+#include "fs/handle.h"
+#include "fs/inode.h"
+#include "fs/options.h"
+
+#define BACKING_FS_MAX 256u
+#define MOUNTS_MAX 64u
+
+struct request;
+struct transport;
+struct fuse_session;
+
+/** A filesystem that files of a mount lie on. Constant once published in backing_count. */
+struct backing_fs {
+	dev_t dev;
+	int mount_fd;        /* a directory of it for open_by_handle_at(2), or -1 */
+	bool handles;        /* name_to_handle_at(2) works: identity by file handle */
+};
+
+struct channel {
+	struct server_thread *thread;
+	struct mount *mount;
+	struct channel *next;     /* of the same thread */
+	const struct transport *transport;
+	int fd;                   /* of /dev/fuse, cloned for this thread; -1 once closed */
+	struct op *poll;          /* the poll of fd under way, or NULL */
+	bool readable;            /* there may be a request to read */
+	bool stopping;            /* takes no more requests */
+	bool ended;               /* the connection is over */
+	bool eager;               /* the last looks found several requests */
+	unsigned lazy;            /* single requests since the last look for a second one */
+	uint32_t requests_live;   /* taken and not ended */
+	struct ring_post post;    /* main -> thread: add or stop this channel */
+};
+
+struct mount {
+	struct server *server;
+	struct mount *parent;     /* of a filesystem inside another; NULL: SOURCE itself */
+	char *mountpoint;         /* absolute */
+	struct fuse_session *session;
+	int root_fd;              /* O_PATH of the root; belongs to the inode table */
+	struct inode_table *inodes;
+	struct handle_table *handles;
+	struct channel *channels; /* one per thread */
+	_Atomic unsigned channels_ended;
+	bool keep_names;          /* inodes are opened again by name, not by file handle */
+	/* what INIT agreed upon */
+	uint64_t init_flags;      /* flags | flags2 << 32 as answered */
+	uint64_t init_offered;
+	uint32_t kernel_minor, max_write, max_pages;
+	/* filesystems seen below its root; index 0 is the root's own */
+	struct backing_fs backing[BACKING_FS_MAX];
+	_Atomic uint32_t backing_count;
+	pthread_mutex_t backing_lock; /* adding one */
+	struct lock_table *locks;  /* locks=shared */
+};
+
+/** Figures of one thread: one writer. */
+struct thread_stats {
+	struct histogram latency[UAPI_FUSE_OPCODE_MAX];
+	_Atomic uint64_t errors[UAPI_FUSE_OPCODE_MAX];
+	_Atomic uint64_t requests, replies_lost, bytes_read, bytes_written;
+	_Atomic uint64_t in_flight, in_flight_max;
+	_Atomic uint64_t bad_requests;   /* refused for their form */
+	_Atomic uint64_t interrupts;     /* that ended a wait */
+	_Atomic uint64_t durability_kernel; /* fsync and fdatasync answered by IORING_OP_FSYNC */
+	_Atomic uint64_t lookups_hot, lookups_cold; /* answered from the caches; by waiting for the disk */
+};
+
+struct server_thread {
+	struct server *server;
+	unsigned index;
+	pthread_t tid;
+	struct ring *ring;
+	struct channel *channels;
+	/* request_pool.h */
+	struct request *requests, *requests_free;
+	size_t slot_size;
+	unsigned requests_count, registered_count;
+	unsigned parked;          /* requests that wait for a lock */
+	int start_error;          /* -errno, set before the start barrier is passed */
+	_Atomic bool quit;        /* main: end when all channels have ended */
+	struct thread_stats stats;
+};
+
+struct server {
+	struct options opt;
+	struct backend *backend;
+	struct fd_budget budget;
+	bool root;                /* acts as the caller (CAP_SETUID) */
+	bool open_handles;        /* open_by_handle_at(2) is allowed */
+	uint64_t deny;            /* SERVER_DENY_ */
+	struct server_thread *threads;
+	unsigned threads_count;
+	struct mount *mounts[MOUNTS_MAX];
+	unsigned mounts_count;
+	int event_fd;             /* threads -> main: a channel has ended */
+	int proc_fd;              /* /proc/self/fd */
+	uint64_t start_ns;
+	_Atomic uint64_t late;    /* replies that failed because the connection was gone */
+};
+
+/** server_evict() - make room for one more descriptor when the budget is used up. Thread: any. */
+void server_make_room(struct mount *m);
+/** server_close() - close @fd in the ring of @t; @slow: the last close may wait (see bfile_close()). -1 is ignored. */
+void server_close(struct server_thread *t, int fd, bool slow);
+/** server_close_forgotten() - close the descriptor of a forgotten inode: slow when the file has been unlinked. */
+void server_close_forgotten(struct server_thread *t, int fd);
+/** server_backing() - index of the backing filesystem @dev of @m; adds a new one, probed with @fd on it (O_PATH).
+ *  Return the index or -ENFILE. Thread: any; adding one makes a few system calls. */
+int server_backing(struct mount *m, dev_t dev, int fd);
+/** server_ino() - the inode number to show: unique over the filesystems below the mount. */
+uint64_t server_ino(uint16_t fs, uint64_t ino);
+
+#endif

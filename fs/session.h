@@ -1,0 +1,57 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * session.h - one FUSE connection: mount, INIT, unmount.
+ */
+#ifndef URINGFS_SESSION_H
+#define URINGFS_SESSION_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <sys/types.h>
+#include <sys/uio.h>
+
+struct mount;
+struct server;
+
+/** Bits of server.deny: FUSE features that --deny can switch off. */
+enum session_deny {
+	SESSION_DENY_FILE_HANDLES = 1 << 0,
+	SESSION_DENY_KILLPRIV = 1 << 1,
+	SESSION_DENY_READDIRPLUS = 1 << 2,
+	SESSION_DENY_PARALLEL_DIROPS = 1 << 3,
+	SESSION_DENY_SETXATTR_EXT = 1 << 4,
+	SESSION_DENY_SUPP_GROUP = 1 << 5,
+	SESSION_DENY_CLONE = 1 << 6,
+};
+
+/**
+ * session_deny_split() - take the FUSE features out of a --deny list
+ * @list: comma-separated; what is not known here is copied to @rest for the backend
+ */
+unsigned session_deny_split(const char *list, char *rest, size_t rest_size);
+/** The names that session_deny_split() knows, comma-separated. */
+const char *session_deny_names(void);
+
+/**
+ * session_mount() - mount m->mountpoint and agree with the kernel on INIT
+ * @fsname: first field of /proc/mounts
+ * @err: one line for the user on failure
+ * Thread: main. Return: 0, or -errno with nothing mounted.
+ */
+int session_mount(struct mount *m, const char *fsname, char *err, size_t err_size);
+/** session_init_reply() - libfuse's answer to INIT on its way out; @userdata is the mount. As writev(2). */
+ssize_t session_init_reply(void *userdata, struct iovec *iov, int count);
+/**
+ * session_unmount() - take the mount away
+ * @lazy: detach it even when it is busy
+ * Thread: main; requests must be served meanwhile. Return: 0; -EBUSY; other -errno
+ */
+int session_unmount(struct mount *m, bool lazy);
+/** session_destroy() - free the session; the mount is gone or is taken away. NULL session allowed. */
+void session_destroy(struct mount *m);
+/** session_fd() - the descriptor of the connection. */
+int session_fd(const struct mount *m);
+/** session_features() - names of the FUSE features agreed upon and, with @missing, of those that the kernel lacks. */
+void session_features(const struct mount *m, bool missing, char *buf, size_t size);
+
+#endif
