@@ -89,12 +89,13 @@ static unsigned rings_count(const struct options *opt)
 
 static int check_fuse_device(char *err, size_t err_size)
 {
-	int fd = open("/dev/fuse", O_RDWR | O_CLOEXEC), e = errno;
+	/* for a user without rights on it fusermount3 opens it: then it need only be there */
+	int fd = open("/dev/fuse", (geteuid() ? O_PATH : O_RDWR) | O_CLOEXEC), e = errno;
 
 	if (fd < 0) {
 		snprintf(err, err_size, "/dev/fuse: %s (%s)", strerror(e),
 			 e == ENOENT || e == ENODEV || e == ENXIO ? "load the kernel's fuse module, or give the container the device" :
-								   "the user who mounts must be allowed to open it");
+								   "the daemon must be allowed to open it");
 		return -e;
 	}
 	(void)close(fd); /* only looked */
@@ -278,6 +279,9 @@ static int serve_mounts(struct server *srv, struct daemon *d)
 	watch(srv, signal_fd);
 	if (srv->opt.stats)
 		report_write(srv);
+	/* let go of SOURCE before the rings, whose end takes longer: it may be about to be unmounted */
+	for (unsigned n = 0; n < srv->mounts_count; n++)
+		mount_close(srv->mounts[n]);
 	serve_end(srv);
 	while (srv->mounts_count)
 		mount_destroy(srv->mounts[--srv->mounts_count]);

@@ -100,17 +100,26 @@ static void close_handle(struct handle *h, void *arg)
 		(void)close(h->direct.fd); /* as above */
 }
 
+void mount_close(struct mount *m)
+{
+	lock_table_destroy(m->locks);
+	handle_table_destroy(m->handles, close_handle, NULL);
+	inode_table_destroy(m->inodes);
+	m->locks = NULL;
+	m->handles = NULL;
+	m->inodes = NULL;
+	for (uint32_t n = 0; n < atomic_load(&m->backing_count); n++)
+		if (m->backing[n].mount_fd >= 0)
+			(void)close(m->backing[n].mount_fd); /* read only */
+	atomic_store(&m->backing_count, 0);
+}
+
 void mount_destroy(struct mount *m)
 {
 	if (!m)
 		return;
 	session_destroy(m);
-	lock_table_destroy(m->locks);
-	handle_table_destroy(m->handles, close_handle, NULL);
-	inode_table_destroy(m->inodes);
-	for (uint32_t n = 0; n < atomic_load(&m->backing_count); n++)
-		if (m->backing[n].mount_fd >= 0)
-			(void)close(m->backing[n].mount_fd); /* read only */
+	mount_close(m);
 	pthread_mutex_destroy(&m->backing_lock);
 	free(m->channels);
 	free(m->mountpoint);

@@ -21,7 +21,9 @@ struct server_thread;
  */
 int mount_create(struct server *srv, int root_fd, const char *mountpoint, const char *fsname, struct mount **ret_m, char *err,
 		 size_t err_size);
-/** mount_destroy() - all channels have ended; closes what the kernel did not release. NULL allowed. Thread: main, or any when no thread serves. */
+/** mount_close() - all channels have ended: close every descriptor of SOURCE. Thread: main. */
+void mount_close(struct mount *m);
+/** mount_destroy() - all channels have ended; closes what is still open and frees it. NULL allowed. Thread: main, or any when no thread serves. */
 void mount_destroy(struct mount *m);
 
 #endif

@@ -191,6 +191,30 @@ static void setattr_args(struct setattr_args *a, const struct fuse_setattr_in *i
 		a->valid |= SETATTR_SIZE;
 	if (in->valid & (FATTR_ATIME | FATTR_MTIME))
 		a->valid |= SETATTR_TIMES;
+	if (!a->valid) { /* chown(-1, -1): it changes nothing but ends suid and sgid */
+		a->valid = SETATTR_UID | SETATTR_GID;
+		a->uid = (uid_t)-1;
+		a->gid = (gid_t)-1;
+	}
+}
+
+/**
+ * setattr_creds() - who truncates; the rest the daemon does as itself, because the kernel has checked the caller
+ *
+ * The kernel asks for the end of suid and sgid at every chown (FATTR_KILL_SUIDGID): the backing
+ * filesystem's own chown does it, and knows the exceptions.
+ */
+static struct creds setattr_creds(const struct request *r, const struct fuse_setattr_in *in)
+{
+	struct creds c = { 0 };
+
+	if (!(in->valid & FATTR_SIZE) || in->valid & (FATTR_UID | FATTR_GID | FATTR_MODE) || !r->mount->server->root)
+		return c;
+	if (r->in->uid != 0)
+		c = request_creds(r, -1);
+	if (in->valid & UAPI_FATTR_KILL_SUIDGID)
+		c.flags |= CREDS_NO_FSETID;
+	return c;
 }
 
 void op_setattr(struct request *r, uint64_t nodeid, const struct fuse_setattr_in *in)
@@ -200,9 +224,7 @@ void op_setattr(struct request *r, uint64_t nodeid, const struct fuse_setattr_in
 	if (!request_inode(r, nodeid))
 		return;
 	setattr_args(&s->args, in);
-	s->creds = (struct creds){ 0 };
-	if (in->valid & UAPI_FATTR_KILL_SUIDGID)
-		s->creds.flags |= CREDS_NO_FSETID; /* a truncation that ends suid and sgid */
+	s->creds = setattr_creds(r, in);
 	if (s->args.size > INT64_MAX) {
 		request_reply_err(r, -EFBIG);
 		return;

@@ -209,6 +209,8 @@ static void rename_start(struct request *r)
 	op->fd2 = r->fd2;
 	op->path2 = s->new_name;
 	op->arg = s->flags;
+	if (s->flags & RENAME_WHITEOUT)
+		op->creds = request_creds(r, -1); /* the whiteout left behind is the caller's */
 	ring_submit(op);
 }
 

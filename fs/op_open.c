@@ -14,6 +14,7 @@ struct open_state {
 	struct child child;        /* create and tmpfile */
 	uint32_t flags;            /* the caller's O_ flags */
 	bool kill;                 /* O_TRUNC ends suid and sgid */
+	bool append;               /* the backing file can be opened with O_APPEND only */
 	mode_t mode, umask;
 	int fd, direct_fd;
 	int path_fd;               /* create, without file handles: O_PATH of the new file */
@@ -164,13 +165,18 @@ static void open_opened(struct op *op)
 		open_try(r, false, direct);
 		return;
 	}
+	if (op->res == -EPERM && s->flags & O_APPEND && !s->append) { /* an append-only file can be opened in no other way */
+		s->append = true;
+		open_try(r, hot, direct);
+		return;
+	}
 	if (op->res < 0) {
 		close_fds(r, s);
 		request_reply_err(r, op->res);
 		return;
 	}
 	if (hot) /* O_NONBLOCK would make io_uring fail operations that have to wait */
-		(void)fcntl((int)op->res, F_SETFL, (int)(op->how.flags & (O_DIRECT | O_NOATIME))); /* cannot fail for these */
+		(void)fcntl((int)op->res, F_SETFL, (int)(op->how.flags & (O_DIRECT | O_NOATIME | O_APPEND))); /* cannot fail for these */
 	if (direct)
 		s->direct_fd = (int)op->res;
 	else
@@ -199,10 +205,15 @@ static void open_try(struct request *r, bool hot, bool direct)
 	op->owner = r;
 	proc_path(op, r->mount->server, direct ? s->fd : r->fd);
 	op->how.flags = backing_flags(r->mount, s->flags);
+	if (s->append)
+		op->how.flags |= O_APPEND;
 	if (direct)
 		op->how.flags = (op->how.flags & ~(uint64_t)O_TRUNC) | O_DIRECT;
-	if (s->kill)
-		op->creds.flags = CREDS_NO_FSETID;
+	if (s->kill && r->mount->server->root) {
+		if (r->in->uid != 0)
+			op->creds = request_creds(r, -1);
+		op->creds.flags |= CREDS_NO_FSETID;
+	}
 	/* truncation may wait for the disk */
 	if (op->how.flags & O_TRUNC || !hot) {
 		op->flags = OPF_ASYNC;

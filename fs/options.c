@@ -227,6 +227,18 @@ static int long_option(struct options *o, int argc, char **argv, int *i, char *g
 	return parse_word(o, word, given, given_size, err, err_size);
 }
 
+/** name_long() - an error about a --NAME argument names it as it was given. */
+static int name_long(int res, const char *arg, char *err, size_t err_size)
+{
+	char why[512];
+
+	if (res >= 0 || strstr(err, arg))
+		return res;
+	snprintf(why, sizeof(why), "%s", err);
+	snprintf(err, err_size, "%s: %s", arg, why);
+	return res;
+}
+
 static int parse_argument(struct options *o, int argc, char **argv, int *i, char *given, size_t given_size, char *err,
 			  size_t err_size)
 {
@@ -247,7 +259,7 @@ static int parse_argument(struct options *o, int argc, char **argv, int *i, char
 	else if (!strncmp(a, "-o", 2) && a[2])
 		return parse_list(o, a + 2, given, given_size, err, err_size);
 	else if (!strncmp(a, "--", 2) && a[2])
-		return long_option(o, argc, argv, i, given, given_size, err, err_size);
+		return name_long(long_option(o, argc, argv, i, given, given_size, err, err_size), a, err, err_size);
 	else if (a[0] == '-') {
 		snprintf(err, err_size, "unknown or incomplete argument '%s' (uringfs --help lists them)", a);
 		return -EINVAL;
@@ -275,7 +287,7 @@ int options_parse(struct options *o, int argc, char **argv, char *err, size_t er
 	char given[8192] = "";
 	int res = 0;
 
-	*o = (struct options){ .entry_timeout = -1, .attr_timeout = -1, .negative_timeout = -1 };
+	*o = (struct options){ .entry_timeout = -1, .attr_timeout = -1, .negative_timeout = -1, .allow_other = geteuid() == 0 };
 	optable_defaults(rows, ROWS_COUNT, o);
 	for (int i = 1; i < argc && res == 0; i++)
 		res = parse_argument(o, argc, argv, &i, given, sizeof(given), err, err_size);
@@ -288,6 +300,8 @@ int options_parse(struct options *o, int argc, char **argv, char *err, size_t er
 			 o->source ? "MOUNTPOINT" : "SOURCE");
 		return -EINVAL;
 	}
+	if (o->allow_root)
+		o->allow_other = false;
 	res = check_contradictions(o, given, err, err_size);
 	by_mode(&o->entry_timeout, o->cache, 1.0, 86400.0);
 	by_mode(&o->attr_timeout, o->cache, 1.0, 86400.0);
@@ -340,8 +354,8 @@ int options_check_paths(struct options *o, char *err, size_t err_size)
 	if (res < 0)
 		return res;
 	if (below(o->mountpoint_real, o->source_real)) {
-		snprintf(err, err_size, "mountpoint %s lies inside source %s: the mount would contain itself; choose a mountpoint outside",
-			 o->mountpoint_real, o->source_real);
+		snprintf(err, err_size, "mountpoint %s lies inside source %s (%s): the mount would contain itself; choose a mountpoint outside",
+			 o->mountpoint, o->source, o->source_real);
 		return -EINVAL;
 	}
 	if (access(o->source_real, R_OK | X_OK) < 0) {

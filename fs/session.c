@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mount.h>
+#include <sys/statvfs.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -193,6 +194,14 @@ static void escape(const char *from, char *to, size_t size)
 	to[n] = 0;
 }
 
+/** source_read_only() - then the mount is too: what the VFS answers by itself (access(2) for one) is then right. */
+static bool source_read_only(const struct mount *m)
+{
+	struct statvfs st;
+
+	return fstatvfs(m->root_fd, &st) == 0 && st.f_flag & ST_RDONLY;
+}
+
 static struct fuse_session *new_session(struct mount *m, const char *fsname)
 {
 	const struct options *opt = &m->server->opt;
@@ -202,11 +211,13 @@ static struct fuse_session *new_session(struct mount *m, const char *fsname)
 	struct fuse_session *se;
 	/* the subtype may be empty: /proc/mounts then says plain "fuse" */
 	bool subtype = opt->subtype ? opt->subtype[0] : true;
+	/* libfuse mounts with nosuid and nodev by itself; root's mount is as SOURCE is, unless told otherwise */
+	const char *defaults = geteuid() == 0 ? ",suid,dev" : "";
 
 	escape(fsname, name, sizeof(name));
-	snprintf(words, sizeof(words), "fsname=%s%s%s,default_permissions%s%s%s%s", name, subtype ? ",subtype=" : "",
+	snprintf(words, sizeof(words), "fsname=%s%s%s,default_permissions%s%s%s%s%s%s", name, subtype ? ",subtype=" : "",
 		 subtype ? (opt->subtype ? opt->subtype : "uringfs") : "", opt->allow_other ? ",allow_other" : "",
-		 opt->allow_root ? ",allow_root" : "", opt->mount_words[0] ? "," : "", opt->mount_words);
+		 opt->allow_root ? ",allow_root" : "", defaults, source_read_only(m) ? ",ro" : "", opt->mount_words[0] ? "," : "", opt->mount_words);
 	se = fuse_session_new(&args, &dispatch_ops, sizeof(dispatch_ops), m);
 	fuse_opt_free_args(&args);
 	return se;

@@ -7,6 +7,6 @@
 
 void version_print(void)
 {
-	printf("uringfs %s\nlibfuse %s\nliburing and libnvme as of build: %s, %s\n", URINGFS_VERSION, fuse_pkgversion(),
+	printf("uringfs %s (libfuse %s; built with liburing %s, libnvme %s)\n", URINGFS_VERSION, fuse_pkgversion(),
 	       URINGFS_LIBURING_VERSION, URINGFS_LIBNVME_VERSION);
 }

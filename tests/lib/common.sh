@@ -51,19 +51,28 @@ wait_pid_gone() { # PID [SECONDS]
 }
 # daemon_pids MNT: processes that have MNT as a whole argument, oldest first, without shells and test programs
 daemon_pids() {
-    local dir arg pid
-    for dir in $(printf '%s\n' /proc/[0-9]* | sort -t/ -k3n); do
-        pid=${dir#/proc/}
+    local dir arg pid found
+    for dir in /proc/[0-9]*; do
+        pid=${dir#/proc/} found=''
         [[ $pid != "$$" && $pid != "$BASHPID" ]] || continue
-        case $(readlink "$dir/exe" 2>/dev/null) in '' | */bash | */python* | */unshare | */timeout | */umount) continue ;; esac
+        # Reading before any fork: there may be many processes.
         while IFS= read -r -d '' arg; do
-            [[ $arg == "$1" ]] && { echo "$pid"; break; }
+            [[ $arg == "$1" ]] && found=1
         done 2>/dev/null <"$dir/cmdline"
-    done
+        [[ -n $found ]] || continue
+        case $(readlink "$dir/exe" 2>/dev/null) in '' | */bash | */python* | */unshare | */timeout | */umount) continue ;; esac
+        echo "$pid"
+    done 2>/dev/null | sort -n
 }
 daemon_pid() { daemon_pids "$1" | tail -n 1; }
 
-umount_mnt() { fs_umount "$MNT" >>"$FULL" 2>&1; }
+# umount_mnt: and wait for the daemon, which holds the source a moment longer
+umount_mnt() {
+    local pids pid
+    pids=$(daemon_pids "$MNT")
+    fs_umount "$MNT" >>"$FULL" 2>&1 || return 1
+    for pid in $pids; do wait_pid_gone "$pid" || return 1; done
+}
 # mount_again OPTS: unmount $MNT and mount it with other options
 mount_again() {
     if is_mounted "$MNT"; then umount_mnt || fail "cannot unmount $MNT"; fi

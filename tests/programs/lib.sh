@@ -9,13 +9,28 @@ set -u
 M='' S='' T='' MNT='' SRC='' NAME=''
 on_exit=()
 
+# bounded SECONDS COMMAND...: as timeout, but also returns (124) when the command cannot be killed, because the
+# mount's daemon does not answer; such a process is left behind
+bounded() {
+	local limit=$1 end pid
+	shift
+	timeout -k 5 "$limit" "$@" &
+	pid=$!
+	end=$((SECONDS + limit + 10))
+	while kill -0 "$pid" 2>/dev/null; do
+		[ "$SECONDS" -lt "$end" ] || return 124
+		sleep 0.02
+	done
+	wait "$pid"
+}
+
 program_clean_up() {
 	local command
 	for command in "${on_exit[@]+"${on_exit[@]}"}"; do
 		$command >/dev/null 2>&1
 	done
 	cd /
-	[ -z "$M" ] || timeout 120 rm -rf -- "$M"
+	[ -z "$M" ] || bounded 60 rm -rf -- "$M"
 	[ -z "$T" ] || rm -rf -- "$T"
 }
 
@@ -33,7 +48,7 @@ program_start() {
 	trap 'exit 1' INT TERM
 	M=$MNT/program.$NAME.$$
 	S=$SRC/program.$NAME.$$
-	timeout 30 mkdir -m 755 "$M" || program_fail "mkdir in the mount"
+	bounded 30 mkdir -m 755 "$M" || program_fail "mkdir in the mount"
 	[ -d "$S" ] || program_fail "$M does not show up in the source: is MNT a mount of SRC?"
 	: >"$T/log"
 	export LC_ALL=C HOME=$T
@@ -68,7 +83,7 @@ step() {
 	local limit=$1 what=$2 status
 	shift 2
 	echo "--- $what: $*" >>"$T/log"
-	timeout -k 10 "$limit" "$@" >>"$T/log" 2>&1 </dev/null
+	bounded "$limit" "$@" >>"$T/log" 2>&1 </dev/null
 	status=$?
 	case $status in
 	0) ;;
@@ -82,7 +97,7 @@ capture() {
 	local limit=$1 file=$2 what=$3 status
 	shift 3
 	echo "--- $what: $*" >>"$T/log"
-	timeout -k 10 "$limit" "$@" >"$file" 2>>"$T/log" </dev/null
+	bounded "$limit" "$@" >"$file" 2>>"$T/log" </dev/null
 	status=$?
 	[ $status -eq 0 ] || program_fail "$what: status $status"
 }
