@@ -137,6 +137,18 @@ static void ring_unmake(struct ring *r)
 	r->free_ops = NULL;
 }
 
+/*
+ * A kernel worker is a clone of this thread with the credentials of that moment, and the moment may be
+ * one in which the thread wears a caller's identity to register it (io-wq makes workers in task work).
+ * So every op that names files says whose it is, also those of the daemon itself.
+ */
+static void own_personality_register(struct ring *r)
+{
+	int id = ring_has(r, FEATURE_PERSONALITY) ? io_uring_register_personality(&r->uring) : 0;
+
+	r->own_personality = id > 0 && id <= UINT16_MAX ? (uint16_t)id : 0;
+}
+
 int ring_create(struct backend *b, unsigned index, struct ring **ret_r)
 {
 	struct ring *r;
@@ -164,6 +176,8 @@ int ring_create(struct backend *b, unsigned index, struct ring **ret_r)
 		if (res == 0)
 			uring_tune(r, cpu);
 	}
+	if (res == 0)
+		own_personality_register(r);
 	if (res == 0)
 		res = post_init(r);
 	if (res < 0) {

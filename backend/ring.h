@@ -55,6 +55,7 @@ struct ring {
 	struct op_slot *chain_first, *chain_last; /* linked ops whose end has not come yet */
 
 	struct personalities personalities;
+	uint16_t own_personality; /* the daemon's own identity, registered; 0: none */
 	struct filetable files;
 	struct ring_post retire_post; /* in our own inbox while retire_posted */
 	atomic_bool retire_posted;

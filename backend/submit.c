@@ -97,7 +97,7 @@ static bool personality_hold(struct ring *r, struct op *op)
 	bool is_new = false;
 	int id;
 
-	slot->personality = 0;
+	slot->personality = op_row(op)->flags & OPT_WAITS ? 0 : r->own_personality;
 	if (creds_is_own(&op->creds) || slot->inject)
 		return true;
 	if (!ring_has(r, FEATURE_PERSONALITY))

@@ -2,6 +2,7 @@
 #include "child.h"
 
 #include <errno.h>
+#include <stddef.h>
 #include <string.h>
 #include <sys/sysmacros.h>
 
@@ -38,21 +39,46 @@ void attr_from_statx(uint16_t fs, const struct statx *stx, struct stat *st)
 	};
 }
 
+static void child_dropped(struct ring_post *p)
+{
+	struct child *c = (struct child *)(void *)((char *)p - offsetof(struct child, notification.post));
+
+	child_finish(c, 0);
+}
+
+/**
+ * child_changed() - whether somebody else has changed the data of a file that is open here
+ *
+ * The inode was not known when the first statx was made; what requests of ours did since is not
+ * somebody else's, so look again. @fd: of the file.
+ */
+static bool child_changed(struct child *c, int fd)
+{
+	struct mount *m = c->request->mount;
+	struct inode *i = c->inode;
+	uint32_t seq;
+
+	if (i->type != S_IFREG || !coherence_needed(m) || !inode_opens(m->inodes, i))
+		return false;
+	seq = inode_data_seq(m->inodes, i);
+	if (sys_statx(fd, "", AT_EMPTY_PATH, CHILD_STATX_MASK, &c->stx) < 0)
+		return false;
+	attr_from_statx(i->fs, &c->stx, &c->entry.attr);
+	return coherence_check(m, i, &c->stx, seq);
+}
+
 /** child_identified() - the last step: into the inode table. */
 static void child_identified(struct child *c, int fs, const struct inode_handle *handle)
 {
 	struct mount *m = c->request->mount;
 	const struct options *opt = &m->server->opt;
-	int close_fd = -1;
+	int fd = c->fd, close_fd = -1;
+	bool changed;
 
-	c->inode = inode_add(m->inodes, (uint16_t)fs, &c->stx, handle, c->keep_fd ? -1 : c->fd, c->parent, c->name, &close_fd);
+	c->inode = inode_add(m->inodes, (uint16_t)fs, &c->stx, handle, c->keep_fd ? -1 : fd, c->parent, c->name, &close_fd);
 	if (!c->inode) {
 		child_fail(c, -ENOMEM);
 		return;
-	}
-	if (!c->keep_fd) {
-		server_close(c->request->thread, close_fd, false);
-		c->fd = -1;
 	}
 	c->entry = (struct fuse_entry_param){
 		.ino = inode_nodeid(c->inode),
@@ -60,7 +86,18 @@ static void child_identified(struct child *c, int fs, const struct inode_handle 
 		.entry_timeout = opt->entry_timeout,
 	};
 	attr_from_statx((uint16_t)fs, &c->stx, &c->entry.attr);
-	child_finish(c, 0);
+	/* an inode that had no descriptor yet is hardly open; if it is, its next getattr finds the change */
+	changed = (c->keep_fd || close_fd >= 0) && child_changed(c, fd);
+	if (!c->keep_fd) {
+		server_close(c->request->thread, close_fd, false);
+		c->fd = -1;
+	}
+	if (!changed) {
+		child_finish(c, 0);
+		return;
+	}
+	c->notification.post.fn = child_dropped;
+	coherence_drop(m, c->entry.ino, c->request->thread->ring, &c->notification);
 }
 
 static void child_handled(struct op *op)

@@ -26,6 +26,7 @@ struct child {
 	int fd;
 	bool keep_fd;           /* fd is no O_PATH descriptor and stays the caller's */
 	uint8_t tries;
+	struct notification notification;
 	struct statx stx;
 	union {
 		struct file_handle h;

@@ -548,19 +548,69 @@ int inode_way(struct inode_table *t, struct inode *i, char *buf, size_t size)
 	return res;
 }
 
-bool inode_data_same(struct inode_table *t, struct inode *i, const struct statx *stx)
+uint32_t inode_data_seq(struct inode_table *t, struct inode *i)
 {
-	bool same;
+	uint32_t seq;
 
 	pthread_mutex_lock(&t->lock);
-	same = i->data_known && i->data_mtime_sec == stx->stx_mtime.tv_sec &&
-	       i->data_mtime_nsec == stx->stx_mtime.tv_nsec && i->data_size == stx->stx_size;
-	i->data_known = true;
-	i->data_mtime_sec = stx->stx_mtime.tv_sec;
-	i->data_mtime_nsec = stx->stx_mtime.tv_nsec;
-	i->data_size = stx->stx_size;
+	seq = i->data_seq;
 	pthread_mutex_unlock(&t->lock);
-	return same;
+	return seq;
+}
+
+static bool data_equal(const struct inode *i, const struct statx *stx)
+{
+	return i->data_mtime_sec == stx->stx_mtime.tv_sec && i->data_mtime_nsec == stx->stx_mtime.tv_nsec &&
+	       i->data_size == stx->stx_size;
+}
+
+enum inode_data inode_data_check(struct inode_table *t, struct inode *i, const struct statx *stx, uint32_t seq)
+{
+	enum inode_data res = INODE_DATA_UNSETTLED;
+
+	pthread_mutex_lock(&t->lock);
+	if (!i->changers && i->data_seq == seq) {
+		res = i->data_known && data_equal(i, stx) ? INODE_DATA_SAME : INODE_DATA_CHANGED;
+		i->data_known = true;
+		i->data_mtime_sec = stx->stx_mtime.tv_sec;
+		i->data_mtime_nsec = stx->stx_mtime.tv_nsec;
+		i->data_size = stx->stx_size;
+	}
+	pthread_mutex_unlock(&t->lock);
+	return res;
+}
+
+bool inode_change_begin(struct inode_table *t, struct inode *i)
+{
+	bool first;
+
+	pthread_mutex_lock(&t->lock);
+	first = i->changers++ == 0;
+	i->data_seq++;
+	pthread_mutex_unlock(&t->lock);
+	return first;
+}
+
+bool inode_change_end(struct inode_table *t, struct inode *i)
+{
+	bool last;
+
+	pthread_mutex_lock(&t->lock);
+	assert(i->changers > 0);
+	last = --i->changers == 0;
+	i->data_seq++;
+	pthread_mutex_unlock(&t->lock);
+	return last;
+}
+
+uint32_t inode_opens(struct inode_table *t, struct inode *i)
+{
+	uint32_t opens;
+
+	pthread_mutex_lock(&t->lock);
+	opens = i->opens;
+	pthread_mutex_unlock(&t->lock);
+	return opens;
 }
 
 int inode_table_create(const struct inode_table_config *cfg, int root_fd, uint16_t fs, const struct statx *stx,

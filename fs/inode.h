@@ -67,6 +67,7 @@ struct inode {
 	bool hashed : 1;
 	bool in_lru : 1;
 	bool data_known : 1; /* data_* say what the kernel's page cache was filled from */
+	uint16_t changers;   /* requests of ours that are changing its data */
 	uint32_t refs;
 	uint64_t nlookup;
 	struct inode_extra *extra;
@@ -77,6 +78,7 @@ struct inode {
 	uint32_t fd_users;   /* requests using fd now */
 	uint32_t opens;      /* open handles */
 	uint32_t hash_next, lru_prev, lru_next;
+	uint32_t data_seq;   /* counts their beginnings and ends */
 };
 _Static_assert(sizeof(struct inode) <= 128, "issue: at most 128 bytes an inode");
 
@@ -139,11 +141,21 @@ int inode_fd_evict(struct inode_table *t);
 /** inode_open_count() - an open handle more (+1) or less (-1); without file handles an open file keeps its descriptor. */
 void inode_open_count(struct inode_table *t, struct inode *i, int delta);
 
+/* What the kernel's page cache was filled from: see coherence.h. @stx needs STATX_MTIME and STATX_SIZE. */
+enum inode_data { INODE_DATA_SAME, INODE_DATA_CHANGED, INODE_DATA_UNSETTLED };
+/** inode_data_seq() - to be taken before the statx that inode_data_check() is given. */
+uint32_t inode_data_seq(struct inode_table *t, struct inode *i);
 /**
- * inode_data_same() - whether mtime and size are those that the kernel's cached pages were read under;
- * remembers the new ones. @stx needs STATX_MTIME and STATX_SIZE.
+ * inode_data_check() - whether somebody else has changed the file since the state remembered; remembers @stx
+ * UNSETTLED: requests of ours were changing it around that statx, so it tells nothing; nothing is remembered.
  */
-bool inode_data_same(struct inode_table *t, struct inode *i, const struct statx *stx);
+enum inode_data inode_data_check(struct inode_table *t, struct inode *i, const struct statx *stx, uint32_t seq);
+/** inode_change_begin() - a request starts to change the data; true: it is the only one. */
+bool inode_change_begin(struct inode_table *t, struct inode *i);
+/** inode_change_end() - it has ended. Return true when it was the last one: a statx now shows what we made of it. */
+bool inode_change_end(struct inode_table *t, struct inode *i);
+/** inode_opens() - open handles. */
+uint32_t inode_opens(struct inode_table *t, struct inode *i);
 
 struct inode_table_stats {
 	uint64_t inodes, inodes_max, fds, memory_bytes;

@@ -27,6 +27,7 @@
 
 #include "backend/util/cleanup.h"
 #include "backend/util/log.h"
+#include "fs/coherence.h"
 #include "fs/daemon.h"
 #include "fs/mount.h"
 #include "fs/report.h"
@@ -259,6 +260,11 @@ static int serve_mounts(struct server *srv, struct daemon *d)
 		log_error("%s", err);
 		return res == -EINVAL ? EXIT_USAGE : EXIT_SYSTEM;
 	}
+	res = notifier_create(&srv->notifier);
+	if (res < 0) {
+		log_error("cannot start a thread: %s", strerror(-res));
+		return EXIT_SYSTEM;
+	}
 	root_fd = open_source(&srv->opt, err, sizeof(err));
 	if (root_fd >= 0 && (res = serve_start(srv, err, sizeof(err))) < 0)
 		(void)close(root_fd); /* O_PATH */
@@ -283,6 +289,7 @@ static int serve_mounts(struct server *srv, struct daemon *d)
 	for (unsigned n = 0; n < srv->mounts_count; n++)
 		mount_close(srv->mounts[n]);
 	serve_end(srv);
+	notifier_destroy(srv->notifier);
 	while (srv->mounts_count)
 		mount_destroy(srv->mounts[--srv->mounts_count]);
 	return 0;

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* op_attr.c - attributes are read and set. */
 #include <errno.h>
+#include <stddef.h>
 #include <sys/sysmacros.h>
 
 #include "fs/child.h"
@@ -32,19 +33,48 @@ static void stat_start(struct request *r, op_done_fn done)
 	op->arg = AT_EMPTY_PATH;
 	op->arg2 = CHILD_STATX_MASK;
 	op->buf = &s->stx;
+	r->data_seq = inode_data_seq(r->mount->inodes, r->inode);
 	ring_submit(op);
 }
+
+static void dropped(struct ring_post *p)
+{
+	struct request *r = (struct request *)(void *)((char *)p - offsetof(struct request, notification.post));
+
+	r->next(r);
+}
+
+/** attr_answer() - call @next now, or, when somebody else has changed the data, after the kernel has dropped its pages. */
+static void attr_answer(struct request *r, void (*next)(struct request *r))
+{
+	const struct attr_state *s = REQUEST_STATE(r, struct attr_state);
+
+	if (!coherence_check(r->mount, r->inode, &s->stx, r->data_seq)) {
+		next(r);
+		return;
+	}
+	r->next = next;
+	r->notification.post.fn = dropped;
+	coherence_drop(r->mount, inode_nodeid(r->inode), r->thread->ring, &r->notification);
+}
+
+static void getattr_answer(struct request *r);
 
 static void getattr_stated(struct op *op)
 {
 	struct request *r = op->owner;
+
+	if (op->res < 0)
+		request_reply_err(r, op->res);
+	else
+		attr_answer(r, getattr_answer);
+}
+
+static void getattr_answer(struct request *r)
+{
 	const struct attr_state *s = REQUEST_STATE(r, struct attr_state);
 	struct stat st;
 
-	if (op->res < 0) {
-		request_reply_err(r, op->res);
-		return;
-	}
 	attr_from_statx(r->inode->fs, &s->stx, &st);
 	request_reply_attr(r, &st, r->mount->server->opt.attr_timeout);
 }
@@ -71,18 +101,13 @@ static struct uapi_fuse_sx_time sx_time(const struct statx_timestamp *t)
 	return (struct uapi_fuse_sx_time){ .tv_sec = t->tv_sec, .tv_nsec = t->tv_nsec };
 }
 
-static void statx_stated(struct op *op)
+static void statx_answer(struct request *r)
 {
-	struct request *r = op->owner;
 	const struct attr_state *s = REQUEST_STATE(r, struct attr_state);
 	const struct statx *x = &s->stx;
 	double timeout = r->mount->server->opt.attr_timeout;
 	struct uapi_fuse_statx_out out;
 
-	if (op->res < 0) {
-		request_reply_err(r, op->res);
-		return;
-	}
 	out = (struct uapi_fuse_statx_out){
 		.attr_valid = (uint64_t)timeout,
 		.attr_valid_nsec = (uint32_t)((timeout - (double)(uint64_t)timeout) * 1e9),
@@ -109,6 +134,16 @@ static void statx_stated(struct op *op)
 	request_reply_raw(r, &out, sizeof(out));
 }
 
+static void statx_stated(struct op *op)
+{
+	struct request *r = op->owner;
+
+	if (op->res < 0)
+		request_reply_err(r, op->res);
+	else
+		attr_answer(r, statx_answer);
+}
+
 static void statx_start(struct request *r)
 {
 	stat_start(r, statx_stated);
@@ -130,6 +165,7 @@ static void setattr_done(struct op *op)
 {
 	struct request *r = op->owner;
 
+	coherence_change_end(r);
 	if (op->res < 0)
 		request_reply_err(r, op->res);
 	else
@@ -159,6 +195,8 @@ static void setattr_start(struct request *r)
 		op->buf = &s->args;
 	}
 	op->creds = s->creds;
+	if (s->args.valid & (SETATTR_SIZE | SETATTR_TIMES))
+		coherence_change_begin(r, r->inode, open_fd ? r->handle->file.fd : r->fd);
 	ring_submit(op);
 }
 

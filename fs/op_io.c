@@ -56,6 +56,7 @@ static void write_done(struct op *op)
 {
 	struct request *r = op->owner;
 
+	coherence_change_end(r); /* before the caller, and then others, may go on */
 	if (op->res < 0) {
 		request_reply_err(r, op->res);
 		return;
@@ -114,13 +115,15 @@ void op_write(struct request *r, uint64_t nodeid, const char *buf, const struct 
 	op->off = in->offset;
 	op->arg = write_flags(in);
 	op->creds = write_creds(r, in->write_flags);
+	coherence_change_begin(r, r->inode, r->handle->file.fd);
 	ring_submit(op);
 }
 
 /* ---- space and holes ------------------------------------------------------------------- */
 
-static void plain_done(struct op *op)
+static void fallocate_done(struct op *op)
 {
+	coherence_change_end(op->owner);
 	request_reply_err(op->owner, op->res);
 }
 
@@ -134,7 +137,7 @@ void op_fallocate(struct request *r, uint64_t nodeid, const struct fuse_fallocat
 		request_reply_err(r, -EBADF);
 		return;
 	}
-	op = request_op(r, OP_FALLOCATE, plain_done);
+	op = request_op(r, OP_FALLOCATE, fallocate_done);
 	if (!op)
 		return;
 	op->file = &r->handle->file;
@@ -142,6 +145,7 @@ void op_fallocate(struct request *r, uint64_t nodeid, const struct fuse_fallocat
 	op->len = in->length;
 	op->arg = in->mode;
 	op->creds = write_creds(r, 0);
+	coherence_change_begin(r, r->inode, r->handle->file.fd);
 	ring_submit(op);
 }
 
@@ -181,6 +185,7 @@ static void copy_done(struct op *op)
 	struct request *r = op->owner;
 	const struct uapi_fuse_copy_file_range_out out = { .bytes_copied = op->res > 0 ? (uint64_t)op->res : 0 };
 
+	coherence_change_end(r);
 	if (op->res < 0)
 		request_reply_err(r, op->res);
 	else if (!r->codec)
@@ -210,5 +215,6 @@ void op_copy_file_range(struct request *r, uint64_t nodeid, const struct fuse_co
 	/* the narrow answer holds 32 bits */
 	op->len = wide || in->len < UINT_MAX ? in->len : UINT_MAX & ~4095u;
 	op->creds = write_creds(r, 0);
+	coherence_change_begin(r, r->inode2, r->handle2->file.fd);
 	ring_submit(op);
 }

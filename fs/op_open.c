@@ -92,7 +92,7 @@ static struct handle *make_handle(struct request *r, struct open_state *s, struc
 }
 
 /** cache_flags() - what the kernel may keep of this file. */
-static void cache_flags(struct request *r, struct fuse_file_info *fi, bool same_data, uint32_t flags)
+static void cache_flags(struct request *r, struct fuse_file_info *fi, bool same_data)
 {
 	const struct options *opt = &r->mount->server->opt;
 
@@ -102,7 +102,6 @@ static void cache_flags(struct request *r, struct fuse_file_info *fi, bool same_
 	/* FLUSH is needed for write-back at close, and to drop record locks that we hold on the backing file */
 	if (!opt->writeback && opt->locks == LOCKS_LOCAL)
 		r->open_flags |= UAPI_FOPEN_NOFLUSH;
-	(void)flags;
 }
 
 /* ---- open ------------------------------------------------------------------------------ */
@@ -119,7 +118,7 @@ static void open_stated(struct op *op)
 		request_reply_err(r, op->res);
 		return;
 	}
-	cache_flags(r, &fi, inode_data_same(r->mount->inodes, r->inode, &s->stx), s->flags);
+	cache_flags(r, &fi, inode_data_check(r->mount->inodes, r->inode, &s->stx, r->data_seq) != INODE_DATA_CHANGED);
 	h = make_handle(r, s, r->inode);
 	if (!h) {
 		request_reply_err(r, -ENFILE);
@@ -150,6 +149,7 @@ static void open_stat(struct request *r)
 	op->arg = AT_EMPTY_PATH;
 	op->arg2 = CHILD_STATX_MASK;
 	op->buf = &s->stx;
+	r->data_seq = inode_data_seq(r->mount->inodes, r->inode);
 	ring_submit(op);
 }
 
@@ -175,6 +175,7 @@ static void open_opened(struct op *op)
 		request_reply_err(r, op->res);
 		return;
 	}
+	coherence_change_end(r); /* O_TRUNC */
 	if (hot) /* O_NONBLOCK would make io_uring fail operations that have to wait */
 		(void)fcntl((int)op->res, F_SETFL, (int)(op->how.flags & (O_DIRECT | O_NOATIME | O_APPEND))); /* cannot fail for these */
 	if (direct)
@@ -217,6 +218,8 @@ static void open_try(struct request *r, bool hot, bool direct)
 	/* truncation may wait for the disk */
 	if (op->how.flags & O_TRUNC || !hot) {
 		op->flags = OPF_ASYNC;
+		if (op->how.flags & O_TRUNC && r->inode && !r->changing)
+			coherence_change_begin(r, r->inode, r->fd);
 	} else {
 		op->flags = OPF_INLINE;
 		op->how.flags |= O_NONBLOCK;
@@ -273,7 +276,8 @@ static void create_identified(struct child *c)
 		request_reply_err(r, c->res);
 		return;
 	}
-	cache_flags(r, &fi, inode_data_same(r->mount->inodes, c->inode, &c->stx), s->flags);
+	(void)inode_data_check(r->mount->inodes, c->inode, &c->stx, inode_data_seq(r->mount->inodes, c->inode)); /* remembers it */
+	cache_flags(r, &fi, true); /* there are no pages yet */
 	h = make_handle(r, s, c->inode); /* takes over the reference */
 	if (!h) {
 		server_close_forgotten(r->thread, inode_forget(r->mount->inodes, c->entry.ino, 1));

@@ -39,6 +39,7 @@ static void request_end(struct request *r)
 {
 	struct thread_stats *st = &r->thread->stats;
 
+	coherence_change_end(r);
 	drop_handle(r, &r->handle);
 	drop_handle(r, &r->handle2);
 	drop_inode(r, &r->inode, &r->fd);
@@ -65,6 +66,7 @@ static void request_begin(struct request *r, const void *msg, size_t len)
 	r->open_flags = 0;
 	r->inode = r->inode2 = NULL;
 	r->handle = r->handle2 = NULL;
+	r->changing = NULL;
 	r->fd = r->fd2 = -1;
 	r->channel->requests_live++;
 	stats_add(&st->requests, 1);

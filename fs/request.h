@@ -21,6 +21,7 @@
 #define FUSE_USE_VERSION 314
 #include <fuse_lowlevel.h>
 
+#include "fs/coherence.h"
 #include "fs/server.h"
 
 #define REQUEST_SCRATCH_SIZE 1024u
@@ -57,6 +58,10 @@ struct request {
 	struct inode *inode, *inode2;
 	int fd, fd2;         /* O_PATH descriptors of them, in use until the end; -1 */
 	struct handle *handle, *handle2;
+	struct inode *changing; /* its data is being changed by this request: coherence.h */
+	int changing_fd;
+	uint32_t data_seq;
+	struct notification notification;
 	/* steps */
 	void (*next)(struct request *r);
 	union {

@@ -27,6 +27,7 @@
 #define BACKING_FS_MAX 256u
 #define MOUNTS_MAX 64u
 
+struct notifier;
 struct request;
 struct transport;
 struct fuse_session;
@@ -113,6 +114,7 @@ struct server {
 	uint64_t deny;            /* SERVER_DENY_ */
 	struct server_thread *threads;
 	unsigned threads_count;
+	struct notifier *notifier; /* coherence.h */
 	struct mount *mounts[MOUNTS_MAX];
 	unsigned mounts_count;
 	int event_fd;             /* threads -> main: a channel has ended */

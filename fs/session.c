@@ -21,7 +21,7 @@
 
 /* ---- what we ask for in INIT -------------------------------------------------- */
 
-enum { WHEN_ALWAYS, WHEN_LOCKS_SHARED, WHEN_NOT_CACHE_ALWAYS, WHEN_READDIRPLUS, WHEN_WRITEBACK, WHEN_ACL };
+enum { WHEN_ALWAYS, WHEN_LOCKS_SHARED, WHEN_CACHE_NONE, WHEN_CACHE_AUTO, WHEN_READDIRPLUS, WHEN_WRITEBACK, WHEN_ACL };
 
 struct init_row {
 	uint64_t flag;
@@ -39,7 +39,7 @@ static const struct init_row init_rows[] = {
 	{ FUSE_BIG_WRITES, NULL, WHEN_ALWAYS, 0 },
 	{ FUSE_DONT_MASK, NULL, WHEN_ALWAYS, 0 },
 	{ FUSE_HAS_IOCTL_DIR, NULL, WHEN_ALWAYS, 0 },
-	{ FUSE_AUTO_INVAL_DATA, NULL, WHEN_NOT_CACHE_ALWAYS, 0 },
+	{ FUSE_AUTO_INVAL_DATA, NULL, WHEN_CACHE_NONE, 0 },
 	{ FUSE_DO_READDIRPLUS, "readdirplus", WHEN_READDIRPLUS, SESSION_DENY_READDIRPLUS },
 	{ FUSE_READDIRPLUS_AUTO, NULL, WHEN_READDIRPLUS, SESSION_DENY_READDIRPLUS },
 	{ FUSE_ASYNC_DIO, "async_dio", WHEN_ALWAYS, 0 },
@@ -50,6 +50,7 @@ static const struct init_row init_rows[] = {
 	{ FUSE_CACHE_SYMLINKS, NULL, WHEN_ALWAYS, 0 },
 	{ FUSE_HANDLE_KILLPRIV_V2, "handle_killpriv_v2", WHEN_ALWAYS, SESSION_DENY_KILLPRIV },
 	{ FUSE_SETXATTR_EXT, "setxattr_ext", WHEN_ALWAYS, SESSION_DENY_SETXATTR_EXT },
+	{ FUSE_EXPLICIT_INVAL_DATA, "explicit_inval_data", WHEN_CACHE_AUTO, 0 },
 	{ FUSE_INIT_EXT, NULL, WHEN_ALWAYS, 0 },
 	{ UAPI_FUSE_CREATE_SUPP_GROUP, "create_supp_group", WHEN_ALWAYS, SESSION_DENY_SUPP_GROUP },
 	{ UAPI_FUSE_DIRECT_IO_ALLOW_MMAP, "direct_io_allow_mmap", WHEN_ALWAYS, 0 },
@@ -102,8 +103,10 @@ static bool wanted(const struct mount *m, const struct init_row *row)
 	switch (row->when) {
 	case WHEN_LOCKS_SHARED:
 		return opt->locks == LOCKS_SHARED;
-	case WHEN_NOT_CACHE_ALWAYS:
-		return opt->cache != CACHE_ALWAYS && !opt->writeback;
+	case WHEN_CACHE_NONE:
+		return opt->cache == CACHE_NONE;
+	case WHEN_CACHE_AUTO:
+		return opt->cache == CACHE_AUTO && !opt->writeback;
 	case WHEN_READDIRPLUS:
 		return opt->readdirplus;
 	case WHEN_WRITEBACK:
