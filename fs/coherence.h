@@ -6,8 +6,8 @@
  * (FUSE_AUTO_INVAL_DATA), but it does so for the mount's own writes too, and
  * then a page can be read again while a write to it is still on its way here:
  * the page keeps the old bytes, and a later reader, who holds a lock and has
- * every right to see the new ones, gets them (seen with record locks around a
- * counter, and with SQLite's WAL index; passthrough_ll shows the same). So we
+ * every right to see the new ones, gets them (seen with record locks around
+ * counters in one file: tests/stress/locks; passthrough_ll shows the same). So we
  * take FUSE_EXPLICIT_INVAL_DATA and say when: an inode remembers the mtime and
  * size that our own requests left behind, and what differs from that was done
  * by somebody else. Then the pages are dropped, by a thread of its own, because

@@ -34,6 +34,7 @@
 #include "fs/serve.h"
 #include "fs/server.h"
 #include "fs/session.h"
+#include "fs/submount.h"
 #include "fs/version.h"
 
 #define EXIT_SYSTEM 1
@@ -162,10 +163,15 @@ static int make_backend(struct server *srv, char *err, size_t err_size)
 
 /* ---- stop --------------------------------------------------------------------------- */
 
+static bool ended(const struct server *srv, const struct mount *m)
+{
+	return atomic_load(&m->channels_ended) == srv->threads_count;
+}
+
 static bool all_ended(const struct server *srv)
 {
 	for (unsigned n = 0; n < srv->mounts_count; n++)
-		if (atomic_load(&srv->mounts[n]->channels_ended) < srv->threads_count)
+		if (!ended(srv, srv->mounts[n]))
 			return false;
 	return true;
 }
@@ -191,7 +197,7 @@ static void unmount_all(struct server *srv)
 {
 	for (unsigned n = srv->mounts_count; n-- > 0;) {
 		struct mount *m = srv->mounts[n];
-		if (atomic_load(&m->channels_ended) == srv->threads_count)
+		if (ended(srv, m))
 			continue;
 		if (session_unmount(m, false) < 0)
 			unmount_busy(srv, m);
@@ -201,19 +207,24 @@ static void unmount_all(struct server *srv)
 /** watch() - until the mount has gone: signals, and the ends of channels. */
 static void watch(struct server *srv, int signal_fd)
 {
-	struct pollfd fds[2] = { { .fd = signal_fd, .events = POLLIN }, { .fd = srv->event_fd, .events = POLLIN } };
+	CLEANUP_CLOSE int mounts_fd = open("/proc/self/mountinfo", O_RDONLY | O_CLOEXEC);
+	struct pollfd fds[3] = { { .fd = signal_fd, .events = POLLIN },
+				 { .fd = srv->event_fd, .events = POLLIN },
+				 { .fd = mounts_fd, .events = POLLPRI } }; /* proc(5): the table has changed */
 	struct signalfd_siginfo si;
 	uint64_t events;
 	bool stopping = false;
 
 	while (!all_ended(srv)) {
-		int res = poll(fds, 2, stopping ? STOP_WAIT_MS : -1);
+		int res = poll(fds, 3, stopping ? STOP_WAIT_MS : -1);
 		if (res == 0) { /* unmounted, and yet the connection lives: somebody else holds the mount */
 			for (unsigned n = 0; n < srv->mounts_count; n++)
 				serve_stop(srv, srv->mounts[n]);
 		}
 		if (fds[1].revents & POLLIN && read(srv->event_fd, &events, sizeof(events)) < 0)
 			log_warning("event descriptor: %s", strerror(errno));
+		if (fds[2].revents & POLLPRI && !stopping && !ended(srv, srv->mounts[0]))
+			submount_scan(srv);
 		if (!(fds[0].revents & POLLIN) || read(signal_fd, &si, sizeof(si)) != (ssize_t)sizeof(si))
 			continue;
 		if (si.ssi_signo == SIGUSR1)
@@ -280,6 +291,7 @@ static int serve_mounts(struct server *srv, struct daemon *d)
 	}
 	srv->mounts_count = 1;
 	serve_add(srv, srv->mounts[0]);
+	submount_scan(srv);
 	report_start(srv);
 	daemon_ready(d);
 	watch(srv, signal_fd);

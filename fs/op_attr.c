@@ -229,11 +229,8 @@ static void setattr_args(struct setattr_args *a, const struct fuse_setattr_in *i
 		a->valid |= SETATTR_SIZE;
 	if (in->valid & (FATTR_ATIME | FATTR_MTIME))
 		a->valid |= SETATTR_TIMES;
-	if (!a->valid) { /* chown(-1, -1): it changes nothing but ends suid and sgid */
-		a->valid = SETATTR_UID | SETATTR_GID;
-		a->uid = (uid_t)-1;
-		a->gid = (gid_t)-1;
-	}
+	/* nothing at all is what a write by root to a file with capabilities looks like, and chown(-1, -1): the backing
+	   write takes the capabilities away by itself */
 }
 
 /**

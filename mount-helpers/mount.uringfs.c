@@ -256,6 +256,10 @@ static enum mount_exit run(const struct mount_args *args, const struct mount_pla
 	}
 	if (plan->remount)
 		return remount(args, plan);
+	if (plan->nofail && access(plan->source, F_OK) < 0 && errno == ENOENT) {
+		log_warning("%s does not exist: nothing is mounted on %s (nofail)", plan->source, args->dir);
+		return MOUNT_EX_OK; /* as mount(8) does for a device */
+	}
 	if (plan->ignored[0] && args->verbose)
 		log_warning("unknown options are left out (-s): %s", plan->ignored);
 	return args->fake ? fake(args, plan) : start(daemon, args, plan);

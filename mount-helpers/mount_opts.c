@@ -49,7 +49,6 @@ static const struct word_row word_rows[] = {
 	{ "defaults", WORD_DROPPED, 0, 0 },
 	{ "auto", WORD_DROPPED, 0, 0 },
 	{ "noauto", WORD_DROPPED, 0, 0 },
-	{ "nofail", WORD_DROPPED, 0, 0 },
 	{ "_netdev", WORD_DROPPED, 0, 0 },
 	{ "user", WORD_DROPPED, 0, 0 },
 	{ "users", WORD_DROPPED, 0, 0 },
@@ -272,6 +271,10 @@ static int read_word(struct reading *r, const char *word)
 		return 0;
 	if (!strcmp(word, "remount")) {
 		r->plan->remount = true;
+		return 0;
+	}
+	if (!strcmp(word, "nofail")) {
+		r->plan->nofail = true;
 		return 0;
 	}
 	if (!strncmp(word, "source=", 7)) {

@@ -33,6 +33,7 @@ struct mount_plan {
 	char *source;  /* first argument of the daemon */
 	char *words;   /* its -o list, or "" */
 	char *ignored; /* words dropped because of -s, or of no effect in a remount, or "" */
+	bool nofail; /* a source that is missing is no error */
 	bool remount;
 	unsigned long remount_set, remount_clear; /* MS_* flags for mount(2) */
 };

@@ -161,6 +161,8 @@ def load(base, seconds):
     end = time.time() + float(seconds)
     n = 0
     dead = (errno.ENOTCONN, errno.ECONNABORTED)
+    os.chdir(base)  # not what lies below once the mount has gone
+    base = "."
     while time.time() < end:
         n += 1
         name = f"{base}/l{os.getpid()}.{n % 20}"

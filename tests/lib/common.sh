@@ -81,11 +81,11 @@ mount_again() {
 plain_umount() { # the usual fs_umount: retry while busy for a moment, never lazily
     local tries=100
     while ((tries-- > 0)); do
-        umount "$1" 2>/dev/null && return 0
+        umount -R "$1" 2>/dev/null && return 0 # -R: filesystems inside SOURCE are mounts of their own
         is_mounted "$1" || return 0
         sleep 0.05
     done
-    umount "$1"
+    umount -R "$1"
 }
 
 # as_user UID[:GID[:GROUPS]] CMD...

@@ -44,12 +44,14 @@ SBIN=$(dirname "$(find "$DEST" -name mount.uringfs | head -n 1)")
 DAEMON=$(find "$DEST" -type f -name uringfs -path '*sbin*' | head -n 1)
 [[ -n $DAEMON && $SBIN == "$DEST"* ]] || die "meson install did not install"
 : >"$W/fstab"
-cp -a /usr/sbin/. "$W/sbin/" && cp -a "$SBIN"/mount.*uringfs "$W/sbin/" && cp -a "$DAEMON" "$W/local/" &&
+[[ -e /etc/fstab ]] || skip "no /etc/fstab to bind over"
+if ! { cp -a /usr/sbin/. "$W/sbin/" && cp -a "$SBIN"/mount.*uringfs "$W/sbin/" && cp -a "$DAEMON" "$W/local/" &&
     mount --bind "$W/sbin" /usr/sbin && mount --bind "$W/local" /usr/local/sbin &&
-    { [[ -e /etc/fstab ]] || skip "no /etc/fstab to bind over"; } && mount --bind "$W/fstab" /etc/fstab ||
-    die "cannot prepare /usr/sbin"
+    mount --bind "$W/fstab" /etc/fstab; }; then
+    die "cannot prepare /usr/sbin and /etc/fstab"
+fi
 
-mounted() { findmnt -n "${1:-$MNT}" >/dev/null; }
+mounted() { findmnt -n "$MNT" >/dev/null; }
 shown() { findmnt -n -o "$1" "${2:-$MNT}" | tail -n 1; }
 
 # run WANTED-STATUS COMMAND...: output in $W/out

@@ -6,6 +6,8 @@
 # every user must be able to pass through
 chmod 755 "$W" "$SRC"
 uid=12345
+# on a machine without udev the device may be root's alone
+mknod -m 666 "$W/fuse" c 10 229 && mount --bind "$W/fuse" /dev/fuse
 # umount and mount want the user to have a name
 printf 'mounttester:x:%d:%d::/:/bin/sh\n' $uid $uid | cat /etc/passwd - >"$W/passwd"
 mount --bind "$W/passwd" /etc/passwd

@@ -107,6 +107,19 @@ static void words(void)
 	bad("/d /m --unknown", "unknown argument");
 }
 
+static void nofail(void)
+{
+	struct mount_plan plan;
+	char err[512];
+
+	REQUIRE(make("/d /m -o ro,nofail", &plan, err, sizeof(err)) == 0);
+	CHECK(plan.nofail);
+	mount_plan_free(&plan);
+	REQUIRE(make("/d /m -o ro", &plan, err, sizeof(err)) == 0);
+	CHECK(!plan.nofail);
+	mount_plan_free(&plan);
+}
+
 static void remounts(void)
 {
 	remount("/d /m -o remount,ro", MS_RDONLY, 0, "");
@@ -152,6 +165,7 @@ int main(void)
 {
 	sources();
 	words();
+	nofail();
 	remounts();
 	flags();
 	statuses();
