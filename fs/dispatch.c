@@ -199,8 +199,8 @@ static void do_setattr(fuse_req_t req, fuse_ino_t ino, struct stat *attr, int to
 {
 	struct request *r = request_taken(req);
 
-	(void)attr, (void)to_set, (void)fi; /* libfuse drops some of the bits */
-	op_setattr(r, ino, r->arg);
+	(void)attr, (void)to_set; /* libfuse drops some of the bits; FATTR_FH it takes out of the message itself */
+	op_setattr(r, ino, r->arg, fi);
 }
 
 static void do_readlink(fuse_req_t req, fuse_ino_t ino)

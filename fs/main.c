@@ -30,6 +30,7 @@
 #include "fs/coherence.h"
 #include "fs/daemon.h"
 #include "fs/mount.h"
+#include "fs/placement.h"
 #include "fs/report.h"
 #include "fs/serve.h"
 #include "fs/server.h"
@@ -272,6 +273,8 @@ static int serve_mounts(struct server *srv, struct daemon *d)
 		return res == -EINVAL ? EXIT_USAGE : EXIT_SYSTEM;
 	}
 	res = notifier_create(&srv->notifier);
+	if (res == 0)
+		res = placement_create(&srv->placement);
 	if (res < 0) {
 		log_error("cannot start a thread: %s", strerror(-res));
 		return EXIT_SYSTEM;
@@ -302,6 +305,7 @@ static int serve_mounts(struct server *srv, struct daemon *d)
 		mount_close(srv->mounts[n]);
 	serve_end(srv);
 	notifier_destroy(srv->notifier);
+	placement_destroy(srv->placement);
 	while (srv->mounts_count)
 		mount_destroy(srv->mounts[--srv->mounts_count]);
 	return 0;

@@ -252,7 +252,7 @@ static struct creds setattr_creds(const struct request *r, const struct fuse_set
 	return c;
 }
 
-void op_setattr(struct request *r, uint64_t nodeid, const struct fuse_setattr_in *in)
+void op_setattr(struct request *r, uint64_t nodeid, const struct fuse_setattr_in *in, bool has_fh)
 {
 	struct attr_state *s = REQUEST_STATE(r, struct attr_state);
 
@@ -264,7 +264,7 @@ void op_setattr(struct request *r, uint64_t nodeid, const struct fuse_setattr_in
 		request_reply_err(r, -EFBIG);
 		return;
 	}
-	if (in->valid & FATTR_FH && !request_handle(r, in->fh))
+	if (has_fh && !request_handle(r, in->fh))
 		return;
 	request_with_fds(r, setattr_start);
 }

@@ -5,6 +5,9 @@
 
 #include "fs/ops.h"
 
+#define WRITE_TRIES 8u          /* waits for space that is being freed */
+#define WRITE_WAIT_NS 25000000u /* each */
+
 #ifndef RWF_APPEND
 #define RWF_APPEND 0x10
 #endif
@@ -52,10 +55,49 @@ void op_read(struct request *r, uint64_t nodeid, uint64_t fh, size_t size, uint6
 
 /* ---- write ------------------------------------------------------------------------- */
 
+struct write_state {
+	const char *buf;
+	const struct fuse_write_in *in;
+	unsigned tries;
+};
+
+static void write_submit(struct request *r);
+
+static void write_again(struct op *op)
+{
+	write_submit(op->owner);
+}
+
+/**
+ * write_space() - the filesystem is full, but a file was closed a moment ago
+ *
+ * A caller who closes and unlinks a large file and then writes sees the kernel close it (RELEASE) only
+ * some time later; on the backing filesystem itself the space would be there. So wait a little for it.
+ */
+static bool write_space(struct request *r, int64_t res)
+{
+	struct write_state *s = REQUEST_STATE(r, struct write_state);
+	struct op *op;
+
+	if (res != -ENOSPC || s->tries++ >= WRITE_TRIES || !server_space_may_come(r->mount->server))
+		return false;
+	op = ring_op_get(r->thread->ring);
+	if (!op)
+		return false;
+	op->kind = OP_TIMEOUT;
+	op->off = WRITE_WAIT_NS;
+	op->done = write_again;
+	op->owner = r;
+	ring_submit(op);
+	return true;
+}
+
 static void write_done(struct op *op)
 {
 	struct request *r = op->owner;
 
+	if (write_space(r, op->res))
+		return;
 	coherence_change_end(r); /* before the caller, and then others, may go on */
 	if (op->res < 0) {
 		request_reply_err(r, op->res);
@@ -95,28 +137,34 @@ static struct creds write_creds(const struct request *r, uint32_t write_flags)
 	return c;
 }
 
+static void write_submit(struct request *r)
+{
+	const struct write_state *s = REQUEST_STATE(r, struct write_state);
+	struct op *op = request_op(r, OP_WRITE, write_done);
+
+	if (!op)
+		return;
+	op->file = io_file(r->handle, s->in->flags);
+	op->buf = (void *)s->buf;
+	op->buf_index = s->buf == r->payload ? r->buf_index : -1;
+	op->len = s->in->size;
+	op->off = s->in->offset;
+	op->arg = write_flags(s->in);
+	op->creds = write_creds(r, s->in->write_flags);
+	ring_submit(op);
+}
+
 void op_write(struct request *r, uint64_t nodeid, const char *buf, const struct fuse_write_in *in)
 {
-	struct op *op;
-
 	if (!request_inode(r, nodeid) || !request_handle(r, in->fh))
 		return;
 	if (!r->handle->writable || r->handle->directory || in->offset > INT64_MAX) {
 		request_reply_err(r, in->offset > INT64_MAX ? -EINVAL : -EBADF);
 		return;
 	}
-	op = request_op(r, OP_WRITE, write_done);
-	if (!op)
-		return;
-	op->file = io_file(r->handle, in->flags);
-	op->buf = (void *)buf;
-	op->buf_index = buf == r->payload ? r->buf_index : -1;
-	op->len = in->size;
-	op->off = in->offset;
-	op->arg = write_flags(in);
-	op->creds = write_creds(r, in->write_flags);
+	*REQUEST_STATE(r, struct write_state) = (struct write_state){ .buf = buf, .in = in };
 	coherence_change_begin(r, r->inode, r->handle->file.fd);
-	ring_submit(op);
+	write_submit(r);
 }
 
 /* ---- space and holes ------------------------------------------------------------------- */

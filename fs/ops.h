@@ -19,7 +19,7 @@ void op_forget_multi(struct request *r, size_t count, const struct fuse_forget_d
 /* op_attr.c */
 void op_getattr(struct request *r, uint64_t nodeid, uint64_t fh, bool has_fh);
 void op_statx(struct request *r, const struct uapi_fuse_statx_in *in);
-void op_setattr(struct request *r, uint64_t nodeid, const struct fuse_setattr_in *in);
+void op_setattr(struct request *r, uint64_t nodeid, const struct fuse_setattr_in *in, bool has_fh);
 void op_access(struct request *r, uint64_t nodeid, int mask);
 void op_statfs(struct request *r, uint64_t nodeid);
 

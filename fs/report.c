@@ -7,6 +7,7 @@
 
 #include "backend/util/log.h"
 #include "fs/dispatch.h"
+#include "fs/placement.h"
 #include "fs/server.h"
 #include "fs/session.h"
 #include "fs/transport.h"
@@ -83,6 +84,7 @@ static unsigned figures(const struct server *srv, const struct totals *s, struct
 		{ "interrupts", s->interrupts },
 		{ "bytes_read", s->bytes_read },
 		{ "bytes_written", s->bytes_written },
+		{ "placement_changes", srv->placement ? placement_changes(srv->placement) : 0 },
 		{ "lookups_hot", s->lookups_hot },
 		{ "lookups_cold", s->lookups_cold },
 		{ "durability_kernel_fsync", s->durability_kernel },

@@ -417,6 +417,8 @@ void request_close_handle(struct server_thread *t, struct mount *m, struct handl
 	struct inode *i = h->inode;
 	unsigned fds = h->has_direct ? 2 : 1;
 
+	if (h->writable)
+		atomic_store_explicit(&m->server->slow_close_ns, stats_now_ns(), memory_order_relaxed);
 	bfile_close(t->ring, &h->file, h->writable);
 	if (h->has_direct)
 		bfile_close(t->ring, &h->direct, h->writable);

@@ -2,6 +2,8 @@
 #include "serve.h"
 
 #include <errno.h>
+#include <sched.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -54,9 +56,32 @@ static int thread_setup(struct server_thread *t)
 	unsigned payload = opt->max_write > REQUEST_PAYLOAD_MIN ? opt->max_write : REQUEST_PAYLOAD_MIN;
 	int res = ring_create(t->server->backend, t->index, &t->ring);
 
+	t->cpu = opt->pin ? sched_getcpu() : -1;
 	if (res == 0)
 		res = request_pool_create(t, opt->queue_depth, payload);
 	return res;
+}
+
+static void post_look(struct ring_post *p)
+{
+	struct server_thread *t = (struct server_thread *)(void *)((char *)p - offsetof(struct server_thread, look_post));
+
+	atomic_store(&t->look_posted, false);
+	for (struct channel *c = t->channels; c; c = c->next)
+		c->readable = true;
+}
+
+void serve_look(struct server_thread *from, unsigned index)
+{
+	struct server *srv = from->server;
+
+	for (unsigned n = 0; n < srv->threads_count; n++) {
+		struct server_thread *t = &srv->threads[n];
+		if (t == from || (index != srv->threads_count && index != n) || atomic_exchange(&t->look_posted, true))
+			continue;
+		t->look_post.fn = post_look;
+		(void)ring_post(from->ring, t->ring, &t->look_post); /* refused: it is ending, and looks no more */
+	}
 }
 
 struct start {

@@ -9,6 +9,7 @@
 
 struct mount;
 struct server;
+struct server_thread;
 
 /** serve_start() - make the threads, their rings and buffers. Thread: main. Return 0; -errno with @err set and none left. */
 int serve_start(struct server *srv, char *err, size_t err_size);
@@ -16,6 +17,9 @@ int serve_start(struct server *srv, char *err, size_t err_size);
 void serve_add(struct server *srv, struct mount *m);
 /** serve_stop() - no more requests of @m are taken; those under way are answered. Thread: main. */
 void serve_stop(struct server *srv, struct mount *m);
+/** serve_look() - have thread @index (threads_count: all but the caller's) look for requests in all its channels.
+ *  @from: the calling thread, one of them. */
+void serve_look(struct server_thread *from, unsigned index);
 /** serve_end() - when every channel has ended: stop the threads and free them. Thread: main. */
 void serve_end(struct server *srv);
 

@@ -11,6 +11,9 @@
 #include "backend/util/cleanup.h"
 #include "fs/session.h"
 
+/** So long after a close that freed space a full filesystem may not be so full. */
+#define SPACE_WAIT_NS 200000000u
+
 void server_make_room(struct mount *m)
 {
 	struct fd_budget *b = &m->server->budget;
@@ -34,6 +37,8 @@ void server_close(struct server_thread *t, int fd, bool slow)
 
 	if (fd < 0)
 		return;
+	if (slow)
+		atomic_store_explicit(&t->server->slow_close_ns, stats_now_ns(), memory_order_relaxed);
 	op = ring_op_get(t->ring);
 	if (!op) {
 		(void)close(fd); /* as above */
@@ -56,6 +61,13 @@ void server_close_forgotten(struct server_thread *t, int fd)
 	/* the last reference to an unlinked file frees its blocks: not on this thread */
 	slow = sys_statx(fd, "", AT_EMPTY_PATH, STATX_NLINK, &stx) < 0 || stx.stx_nlink == 0;
 	server_close(t, fd, slow);
+}
+
+bool server_space_may_come(const struct server *srv)
+{
+	uint64_t last = stats_get(&srv->slow_close_ns);
+
+	return last && stats_now_ns() - last < SPACE_WAIT_NS;
 }
 
 uint64_t server_ino(uint16_t fs, uint64_t ino)

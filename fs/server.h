@@ -28,6 +28,7 @@
 #define MOUNTS_MAX 64u
 
 struct notifier;
+struct placement;
 struct request;
 struct transport;
 struct fuse_session;
@@ -99,6 +100,9 @@ struct server_thread {
 	struct request *requests, *requests_free;
 	size_t slot_size;
 	unsigned requests_count, registered_count;
+	int cpu;                  /* that it is pinned to, or -1 */
+	struct ring_post look_post; /* another thread -> this one: look for requests */
+	atomic_bool look_posted;
 	unsigned parked;          /* requests that wait for a lock */
 	int start_error;          /* -errno, set before the start barrier is passed */
 	_Atomic bool quit;        /* main: end when all channels have ended */
@@ -109,6 +113,7 @@ struct server {
 	struct options opt;
 	struct backend *backend;
 	struct fd_budget budget;
+	struct placement *placement; /* placement.h */
 	bool root;                /* acts as the caller (CAP_SETUID) */
 	bool open_handles;        /* open_by_handle_at(2) is allowed */
 	uint64_t deny;            /* SERVER_DENY_ */
@@ -120,7 +125,7 @@ struct server {
 	int event_fd;             /* threads -> main: a channel has ended */
 	int proc_fd;              /* /proc/self/fd */
 	uint64_t start_ns;
-	_Atomic uint64_t late;    /* replies that failed because the connection was gone */
+	_Atomic uint64_t slow_close_ns; /* when a close last started that may free space; 0: never */
 };
 
 /** server_evict() - make room for one more descriptor when the budget is used up. Thread: any. */
@@ -132,6 +137,8 @@ void server_close_forgotten(struct server_thread *t, int fd);
 /** server_backing() - index of the backing filesystem @dev of @m; adds a new one, probed with @fd on it (O_PATH).
  *  Return the index or -ENFILE. Thread: any; adding one makes a few system calls. */
 int server_backing(struct mount *m, dev_t dev, int fd);
+/** server_space_may_come() - whether closes of the last moments may still be freeing space on a full filesystem. */
+bool server_space_may_come(const struct server *srv);
 /** server_ino() - the inode number to show: unique over the filesystems below the mount. */
 uint64_t server_ino(uint16_t fs, uint64_t ino);
 

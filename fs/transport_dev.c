@@ -21,8 +21,10 @@
 #include <sys/uio.h>
 #include <unistd.h>
 
+#include "fs/placement.h"
 #include "fs/request.h"
 #include "fs/request_pool.h"
+#include "fs/serve.h"
 #include "fs/session.h"
 #include "fs/transport.h"
 
@@ -42,7 +44,7 @@ static void arm_poll(struct channel *c)
 {
 	struct op *op;
 
-	if (c->poll)
+	if (c->poll || !placement_waits(c->mount->server->placement, c->thread->index))
 		return;
 	op = ring_op_get(c->thread->ring);
 	if (!op) {
@@ -59,8 +61,19 @@ static void arm_poll(struct channel *c)
 	ring_submit(op);
 }
 
-/** take() - one request. Return 1, 0 none there, -ENOBUFS no buffer free, -ENODEV the connection is over. */
-static int take(struct channel *c)
+/** placed() - a request has been taken: who waits for the next one? */
+static void placed(struct channel *c, const void *msg, bool together)
+{
+	const struct fuse_in_header *in = msg;
+	struct server *srv = c->mount->server;
+	int thread = placement_taken(srv, c->thread->index, (pid_t)in->pid, together);
+
+	if (thread >= 0)
+		serve_look(c->thread, (unsigned)thread);
+}
+
+/** take() - one request; @together: not the first in this go. Return 1, 0 none there, -ENOBUFS no buffer free, -ENODEV the connection is over. */
+static int take(struct channel *c, bool together)
 {
 	struct request *r = request_pool_get(c);
 	size_t prefix = REQUEST_WRITE_PREFIX;
@@ -83,6 +96,7 @@ static int take(struct channel *c)
 		stats_add(&c->thread->stats.bad_requests, 1);
 		return 1;
 	}
+	placed(c, at, together);
 	/* arguments give way to the reply, but for data to write, which lies aligned where it is */
 	r->payload_free = ((struct fuse_in_header *)(void *)at)->opcode != FUSE_WRITE && (size_t)len <= REQUEST_ARGS_SIZE;
 	if (r->payload_free)
@@ -95,6 +109,8 @@ static void connection_over(struct channel *c)
 {
 	c->ended = true;
 	c->readable = false;
+	/* those that do not wait for requests would never hear of it */
+	serve_look(c->thread, c->mount->server->threads_count);
 }
 
 static bool dev_poll(struct channel *c)
@@ -113,9 +129,10 @@ static bool dev_poll(struct channel *c)
 	 * request only now and then, and as long as there is one.
 	 */
 	for (n = 0; n < BATCH_MAX && res == 1; n++) {
-		if (n == 1 && !c->eager && ++c->lazy < LAZY_MAX)
+		/* who will not wait again reads until nothing is left: one wake-up may have stood for two requests */
+		if (n == 1 && !c->eager && ++c->lazy < LAZY_MAX && placement_waits(c->mount->server->placement, c->thread->index))
 			break;
-		res = take(c);
+		res = take(c, n > 0);
 	}
 	if (res == -ENODEV) {
 		connection_over(c);
@@ -130,7 +147,15 @@ static bool dev_poll(struct channel *c)
 		return true;
 	c->readable = false;
 	arm_poll(c);
-	return false;
+	if (res == 1 && !c->poll)
+		c->readable = true; /* the leader has changed under our feet: look once more */
+	return c->readable;
+}
+
+static void dev_end(struct request *r)
+{
+	placement_ended(r->mount->server->placement);
+	request_pool_put(r);
 }
 
 static int dev_reply(struct request *r, const struct iovec *iov, int iov_count)
@@ -196,7 +221,7 @@ const struct transport transport_dev = {
 	.open = dev_open,
 	.poll = dev_poll,
 	.reply = dev_reply,
-	.end = request_pool_put,
+	.end = dev_end,
 	.stop = dev_stop,
 	.close = dev_close,
 };

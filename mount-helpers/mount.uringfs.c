@@ -268,7 +268,7 @@ static enum mount_exit run(const struct mount_args *args, const struct mount_pla
 int main(int argc, char **argv)
 {
 	struct mount_args args;
-	struct mount_plan plan;
+	struct mount_plan plan = { 0 };
 	char err[1024] = "";
 	enum mount_exit status;
 	int res;
@@ -285,7 +285,7 @@ int main(int argc, char **argv)
 	}
 	if (res == 0)
 		res = mount_plan_make(&plan, &args, known_word, err, sizeof(err));
-	if (res < 0) {
+	if (res != 0) {
 		log_error("%s", err);
 		mount_args_free(&args);
 		return res == -ENOMEM ? MOUNT_EX_SYSTEM : MOUNT_EX_USAGE;

@@ -8,8 +8,6 @@
 #include <sys/mount.h>
 #include <sys/wait.h>
 
-#include "backend/util/cleanup.h"
-
 #ifndef MS_NOSYMFOLLOW
 #define MS_NOSYMFOLLOW 256 /* linux/mount.h, kernel 5.10; glibc since 2.33 */
 #endif
@@ -291,7 +289,7 @@ static int read_word(struct reading *r, const char *word)
 
 static int read_words(struct reading *r, const char *options)
 {
-	CLEANUP_FREE char *copy = strdup(options ? options : "");
+	char *copy = strdup(options ? options : "");
 	char *word = copy, *end;
 	int res = copy ? 0 : -ENOMEM;
 
@@ -304,6 +302,7 @@ static int read_words(struct reading *r, const char *options)
 		res = read_word(r, word);
 		word = next;
 	}
+	free(copy);
 	if (res == 0 && r->args->read_write)
 		res = read_word(r, "rw");
 	if (res == 0 && r->args->read_only)
@@ -314,8 +313,9 @@ static int read_words(struct reading *r, const char *options)
 /** add_fsname() - "fsname=DEVICE" with the commas escaped. */
 static int add_fsname(char **list, const char *device)
 {
-	CLEANUP_FREE char *word = malloc(strlen(device) * 2 + sizeof("fsname="));
+	char *word = malloc(strlen(device) * 2 + sizeof("fsname="));
 	char *to;
+	int res;
 
 	if (!word)
 		return -ENOMEM;
@@ -326,7 +326,9 @@ static int add_fsname(char **list, const char *device)
 		*to++ = *device;
 	}
 	*to = 0;
-	return append(list, word);
+	res = append(list, word);
+	free(word);
+	return res;
 }
 
 /** choose_source() - from source=, "name:/path" or a path; the first two make DEVICE the fsname. */
@@ -359,11 +361,10 @@ static int choose_source(struct reading *r, char *err, size_t err_size)
 /** words_for_remount() - what the daemon would have to change is not possible: say so, unless the kernel showed it. */
 static int words_for_remount(struct reading *r)
 {
-	CLEANUP_FREE char *ours = take_ptr(r->ours);
 	char *save = NULL;
 	int res = 0;
 
-	for (char *word = ours ? strtok_r(ours, ",", &save) : NULL; word && res == 0; word = strtok_r(NULL, ",", &save)) {
+	for (char *word = r->ours ? strtok_r(r->ours, ",", &save) : NULL; word && res == 0; word = strtok_r(NULL, ",", &save)) {
 		const struct word_row *row = word_row(word);
 		if (!row || row->kind != WORD_SHOWN)
 			res = append(&r->plan->ignored, word);

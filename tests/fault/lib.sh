@@ -13,7 +13,9 @@ fail() {
     [[ -s ${LOG:-} ]] && { echo "the daemon's last lines:"; tail -n 15 "$LOG"; }
     exit 1
 }
+# shellcheck disable=SC2034 # for who sources this
 failed=0
+# shellcheck disable=SC2034 # as above
 bad() { echo "FAIL: $*"; failed=1; } # go on; `exit "$failed"` at the end
 
 if [[ -z ${FAULT_INSIDE:-} ]]; then
@@ -29,6 +31,7 @@ if [[ -z ${FAULT_INSIDE:-} ]]; then
     case $status in 0 | 77) exit "$status" ;; *) exit 1 ;; esac
 fi
 
+[[ ${T:-} == /tmp/uringfs-fault.* && $$ == 1 ]] || { echo "not in a namespace of its own"; exit 1; }
 mount -t tmpfs -o mode=755 none "$T" || exit 1
 SRC=$T/src MNT=$T/mnt LOG=$T/log STATS=$T/stats PID=''
 mkdir "$SRC" "$MNT"

@@ -3,6 +3,7 @@
 . "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 
 [[ -u $(command -v fusermount3 || echo /) ]] || skip "no set-uid fusermount3"
+[[ -e /etc/mtab ]] || skip "no /etc/mtab: fusermount3 cannot unmount without it"
 # every user must be able to pass through
 chmod 755 "$W" "$SRC"
 uid=12345

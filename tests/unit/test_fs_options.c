@@ -131,7 +131,7 @@ static void test_modes(void)
 	CHECK_EQ(parse(&o, "-V"), 0);
 	CHECK(o.version);
 	options_free(&o);
-	CHECK_EQ(parse(&o, "/a /b --no-acl --noxattr -o nopin,noreaddirplus,nosubmounts,noallow_other"), 0);
+	CHECK_EQ(parse(&o, "/a /b --noacl --noxattr -o nopin,noreaddirplus,nosubmounts,noallow_other"), 0);
 	CHECK(!o.xattr && !o.pin && !o.readdirplus && !o.submounts && !o.allow_other);
 	options_free(&o);
 	CHECK_EQ(parse(&o, "/a /b -o writeback,nowriteback"), 0); /* the last word counts */
