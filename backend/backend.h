@@ -351,6 +351,7 @@ struct ring_stats {
 void ring_stats_add(const struct ring *r, struct ring_stats *sum);
 
 struct worker_stats { uint64_t done; unsigned threads, busy, queued, queued_max; };
+/** backend_worker_stats() - figures of now. Thread: any. */
 void backend_worker_stats(const struct backend *b, struct worker_stats *ret);
 
 /* ---- direct calls ---------------------------------------------------------- */

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-#include "inode.h"
+#include "inode_table.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -7,34 +7,6 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <unistd.h>
-
-#define PAGE_INODES 32u           /* inodes in a 4 KiB page of the record array */
-#define INODES_MAX (1u << 26)     /* virtual reservation: 8 GiB of records */
-#define INODES_MAX_SMALL (1u << 20) /* where the reservation is refused */
-#define PAGES_MAX(t) ((t)->inodes_max / PAGE_INODES)
-#define HASH_START 1024u
-
-/* One per page of records: which are in use, and the next page with room. */
-struct page_info {
-	uint32_t used;
-	uint32_t next_room; /* page number + 1; 0: last */
-};
-
-struct inode_table {
-	pthread_mutex_t lock;
-	struct inode_table_config cfg;
-	/* records and their allocation: pages that are empty again go back to the system */
-	struct inode *inodes;
-	struct page_info *pages;
-	uint32_t inodes_max, pages_used, first_room; /* first_room: page number + 1 */
-	uint32_t generation;
-	/* linear hashing: one bucket is split per insertion, so that no insertion ever rehashes everything */
-	uint32_t *buckets;
-	uint32_t buckets_count, buckets_level;
-	/* LRU of descriptors that nobody uses: head is the newest */
-	uint32_t lru_head, lru_tail;
-	uint64_t live, live_max, fds, pages_live;
-};
 
 static void *reserve(size_t bytes)
 {
@@ -111,7 +83,8 @@ static void record_free(struct inode_table *t, struct inode *i)
 	t->live--;
 	if (!p->used) {
 		t->pages_live--;
-		(void)madvise(&t->inodes[page * PAGE_INODES], PAGE_INODES * sizeof(*i), MADV_DONTNEED); /* only memory */
+		if (t->page_size == PAGE_INODES * sizeof(*i))
+			(void)madvise(&t->inodes[page * PAGE_INODES], PAGE_INODES * sizeof(*i), MADV_DONTNEED); /* only memory */
 	}
 }
 
@@ -182,7 +155,7 @@ static void hash_remove(struct inode_table *t, struct inode *i)
 	i->hashed = false;
 }
 
-static struct inode *hash_find(struct inode_table *t, uint16_t fs, uint64_t ino)
+struct inode *inode_find(struct inode_table *t, uint16_t fs, uint64_t ino)
 {
 	uint32_t n = t->buckets[bucket_of(t, hash_key(fs, ino))];
 
@@ -190,136 +163,6 @@ static struct inode *hash_find(struct inode_table *t, uint16_t fs, uint64_t ino)
 		if (t->inodes[n].ino == ino && t->inodes[n].fs == fs)
 			return &t->inodes[n];
 	return NULL;
-}
-
-/* ---- descriptors --------------------------------------------------------- */
-
-static void lru_remove(struct inode_table *t, struct inode *i)
-{
-	if (!i->in_lru)
-		return;
-	if (i->lru_prev)
-		t->inodes[i->lru_prev].lru_next = i->lru_next;
-	else
-		t->lru_head = i->lru_next;
-	if (i->lru_next)
-		t->inodes[i->lru_next].lru_prev = i->lru_prev;
-	else
-		t->lru_tail = i->lru_prev;
-	i->in_lru = false;
-}
-
-/** lru_update() - in the list exactly when it has a descriptor that may go. */
-static void lru_update(struct inode_table *t, struct inode *i)
-{
-	bool keep = i->fd_users || i->index == INODE_ROOT || (t->cfg.keep_names && i->opens);
-
-	lru_remove(t, i);
-	if (i->fd < 0 || keep)
-		return;
-	i->lru_prev = 0;
-	i->lru_next = t->lru_head;
-	if (t->lru_head)
-		t->inodes[t->lru_head].lru_prev = i->index;
-	else
-		t->lru_tail = i->index;
-	t->lru_head = i->index;
-	i->in_lru = true;
-}
-
-static int fd_detach(struct inode_table *t, struct inode *i)
-{
-	int fd = i->fd;
-
-	if (fd < 0)
-		return -1;
-	lru_remove(t, i);
-	i->fd = -1;
-	t->fds--;
-	atomic_fetch_sub(&t->cfg.budget->used, 1);
-	return fd;
-}
-
-static void fd_attach(struct inode_table *t, struct inode *i, int fd)
-{
-	i->fd = fd;
-	t->fds++;
-	atomic_fetch_add(&t->cfg.budget->used, 1);
-	lru_update(t, i);
-}
-
-int inode_fd_use(struct inode_table *t, struct inode *i)
-{
-	int fd;
-
-	pthread_mutex_lock(&t->lock);
-	fd = i->fd;
-	if (fd >= 0) {
-		i->fd_users++;
-		lru_remove(t, i);
-	}
-	pthread_mutex_unlock(&t->lock);
-	return fd;
-}
-
-void inode_fd_unuse(struct inode_table *t, struct inode *i)
-{
-	pthread_mutex_lock(&t->lock);
-	assert(i->fd_users > 0);
-	if (--i->fd_users == 0)
-		lru_update(t, i);
-	pthread_mutex_unlock(&t->lock);
-}
-
-int inode_fd_install(struct inode_table *t, struct inode *i, int fd, int *ret_close_fd)
-{
-	*ret_close_fd = -1;
-	pthread_mutex_lock(&t->lock);
-	i->fd_users++;
-	if (i->fd < 0) {
-		fd_attach(t, i, fd);
-		atomic_fetch_add_explicit(&t->cfg.budget->reopened, 1, memory_order_relaxed);
-	} else {
-		*ret_close_fd = fd;
-		lru_remove(t, i);
-		fd = i->fd;
-	}
-	pthread_mutex_unlock(&t->lock);
-	return fd;
-}
-
-int inode_fd_evict(struct inode_table *t)
-{
-	int fd = -1;
-
-	pthread_mutex_lock(&t->lock);
-	if (t->lru_tail) {
-		fd = fd_detach(t, &t->inodes[t->lru_tail]);
-		atomic_fetch_add_explicit(&t->cfg.budget->evicted, 1, memory_order_relaxed);
-	}
-	pthread_mutex_unlock(&t->lock);
-	return fd;
-}
-
-int inode_fd_drop(struct inode_table *t, uint16_t fs, uint64_t ino)
-{
-	struct inode *i;
-	int fd = -1;
-
-	pthread_mutex_lock(&t->lock);
-	i = hash_find(t, fs, ino);
-	if (i && i->in_lru && !i->opens)
-		fd = fd_detach(t, i);
-	pthread_mutex_unlock(&t->lock);
-	return fd;
-}
-
-void inode_open_count(struct inode_table *t, struct inode *i, int delta)
-{
-	pthread_mutex_lock(&t->lock);
-	i->opens = (uint32_t)((int32_t)i->opens + delta);
-	lru_update(t, i);
-	pthread_mutex_unlock(&t->lock);
 }
 
 /* ---- life and death ------------------------------------------------------- */
@@ -334,7 +177,7 @@ static int release_if_unused(struct inode_table *t, struct inode *i)
 	if (i->refs || i->nlookup || i->index == INODE_ROOT)
 		return -1;
 	hash_remove(t, i);
-	fd = fd_detach(t, i);
+	fd = inode_fd_detach(t, i);
 	extra_free(t, i);
 	record_free(t, i);
 	return fd;
@@ -354,7 +197,7 @@ static void extra_free(struct inode_table *t, struct inode *i)
 		/* the way to this inode held its directory: let go of it, and of what only that held */
 		if (parent && --parent->refs == 0 && parent->nlookup == 0 && parent->index != INODE_ROOT) {
 			hash_remove(t, parent);
-			int fd = fd_detach(t, parent);
+			int fd = inode_fd_detach(t, parent);
 			if (fd >= 0)
 				(void)close(fd); /* O_PATH: nothing to lose */
 			x = parent->extra;
@@ -469,7 +312,7 @@ struct inode *inode_add(struct inode_table *t, uint16_t fs, const struct statx *
 
 	*ret_close_fd = fd;
 	pthread_mutex_lock(&t->lock);
-	i = hash_find(t, fs, stx->stx_ino);
+	i = inode_find(t, fs, stx->stx_ino);
 	if (i && !same_file(i, stx, handle)) {
 		hash_remove(t, i); /* its number has been given to another file */
 		i = NULL;
@@ -488,7 +331,7 @@ struct inode *inode_add(struct inode_table *t, uint16_t fs, const struct statx *
 		i->nlookup++;
 		i->refs++;
 		if (fd >= 0 && i->fd < 0) {
-			fd_attach(t, i, fd);
+			inode_fd_attach(t, i, fd);
 			*ret_close_fd = -1;
 		}
 		set_way(t, i, parent, name);
@@ -561,71 +404,6 @@ int inode_way(struct inode_table *t, struct inode *i, char *buf, size_t size)
 	return res;
 }
 
-uint32_t inode_data_seq(struct inode_table *t, struct inode *i)
-{
-	uint32_t seq;
-
-	pthread_mutex_lock(&t->lock);
-	seq = i->data_seq;
-	pthread_mutex_unlock(&t->lock);
-	return seq;
-}
-
-static bool data_equal(const struct inode *i, const struct statx *stx)
-{
-	return i->data_mtime_sec == stx->stx_mtime.tv_sec && i->data_mtime_nsec == stx->stx_mtime.tv_nsec &&
-	       i->data_size == stx->stx_size;
-}
-
-enum inode_data inode_data_check(struct inode_table *t, struct inode *i, const struct statx *stx, uint32_t seq)
-{
-	enum inode_data res = INODE_DATA_UNSETTLED;
-
-	pthread_mutex_lock(&t->lock);
-	if (!i->changers && i->data_seq == seq) {
-		res = i->data_known && data_equal(i, stx) ? INODE_DATA_SAME : INODE_DATA_CHANGED;
-		i->data_known = true;
-		i->data_mtime_sec = stx->stx_mtime.tv_sec;
-		i->data_mtime_nsec = stx->stx_mtime.tv_nsec;
-		i->data_size = stx->stx_size;
-	}
-	pthread_mutex_unlock(&t->lock);
-	return res;
-}
-
-bool inode_change_begin(struct inode_table *t, struct inode *i)
-{
-	bool first;
-
-	pthread_mutex_lock(&t->lock);
-	first = i->changers++ == 0;
-	i->data_seq++;
-	pthread_mutex_unlock(&t->lock);
-	return first;
-}
-
-bool inode_change_end(struct inode_table *t, struct inode *i)
-{
-	bool last;
-
-	pthread_mutex_lock(&t->lock);
-	assert(i->changers > 0);
-	last = --i->changers == 0;
-	i->data_seq++;
-	pthread_mutex_unlock(&t->lock);
-	return last;
-}
-
-uint32_t inode_opens(struct inode_table *t, struct inode *i)
-{
-	uint32_t opens;
-
-	pthread_mutex_lock(&t->lock);
-	opens = i->opens;
-	pthread_mutex_unlock(&t->lock);
-	return opens;
-}
-
 int inode_table_create(const struct inode_table_config *cfg, int root_fd, uint16_t fs, const struct statx *stx,
 		       const struct inode_handle *handle, struct inode_table **ret_t)
 {
@@ -635,6 +413,7 @@ int inode_table_create(const struct inode_table_config *cfg, int root_fd, uint16
 	if (!t)
 		return -ENOMEM;
 	t->cfg = *cfg;
+	t->page_size = (size_t)sysconf(_SC_PAGESIZE);
 	if (reserve_all(t, INODES_MAX) < 0) {
 		release_all(t);
 		if (reserve_all(t, INODES_MAX_SMALL) < 0) {
@@ -655,7 +434,7 @@ int inode_table_create(const struct inode_table_config *cfg, int root_fd, uint16
 	}
 	hash_insert(t, root);
 	root->nlookup = root->refs = 1;
-	fd_attach(t, root, root_fd);
+	inode_fd_attach(t, root, root_fd);
 	*ret_t = t;
 	return 0;
 }

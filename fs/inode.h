@@ -163,6 +163,7 @@ uint32_t inode_opens(struct inode_table *t, struct inode *i);
 struct inode_table_stats {
 	uint64_t inodes, inodes_max, fds, memory_bytes;
 };
+/** inode_table_stats() - figures of now. Thread: any. */
 void inode_table_stats(struct inode_table *t, struct inode_table_stats *ret);
 
 #endif

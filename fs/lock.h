@@ -19,15 +19,21 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+/** Most requests of one serving thread that wait for a lock; one more gets ENOLCK. */
+#define LOCK_WAITS_MAX 512u
+
 struct mount;
 struct inode;
+struct server_thread;
 struct lock_table;
 
 /** lock_table_create() - Return 0 or -ENOMEM. */
 int lock_table_create(struct lock_table **ret_t);
 /** lock_table_destroy() - closes all owners' descriptors; NULL allowed. */
 void lock_table_destroy(struct lock_table *t);
+/** lock_release() - the open file @fh of @i has gone, and the OFD locks taken through it. Thread: @t. */
+void lock_release(struct server_thread *t, struct mount *m, struct inode *i, uint64_t fh);
 /** lock_flush() - an open file of @owner was closed: his POSIX locks on @i go. Nothing with locks=local. Thread: any. */
-void lock_flush(struct mount *m, struct inode *i, uint64_t owner);
+void lock_flush(struct server_thread *t, struct mount *m, struct inode *i, uint64_t owner);
 
 #endif

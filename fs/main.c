@@ -29,6 +29,7 @@
 #include "backend/util/log.h"
 #include "fs/coherence.h"
 #include "fs/daemon.h"
+#include "fs/lock.h"
 #include "fs/mount.h"
 #include "fs/placement.h"
 #include "fs/report.h"
@@ -138,7 +139,7 @@ static int make_backend(struct server *srv, char *err, size_t err_size)
 	struct backend_config cfg = {
 		.rings_count = srv->threads_count,
 		.entries = o->entries,
-		.ops_count = o->queue_depth * 4 + 256,
+		.ops_count = o->queue_depth * 4 + 256 + LOCK_WAITS_MAX,
 		.file_slots = o->file_slots,
 		.register_after = o->register_after,
 		.workers_max = o->workers,
@@ -250,6 +251,7 @@ static int block_signals(void)
 	sigaddset(&set, SIGUSR1);
 	sigprocmask(SIG_BLOCK, &set, NULL);
 	signal(SIGPIPE, SIG_IGN);
+	signal(SIGXFSZ, SIG_IGN); /* a write beyond our own RLIMIT_FSIZE is an error of that write */
 	return signalfd(-1, &set, SFD_CLOEXEC);
 }
 
@@ -283,7 +285,7 @@ static int serve_mounts(struct server *srv, struct daemon *d)
 	if (root_fd >= 0 && (res = serve_start(srv, err, sizeof(err))) < 0)
 		(void)close(root_fd); /* O_PATH */
 	if (root_fd >= 0 && res >= 0) {
-		res = mount_create(srv, root_fd, srv->opt.mountpoint_real, srv->opt.fsname ? srv->opt.fsname : srv->opt.source_real,
+		res = mount_create(srv, root_fd, srv->opt.mountpoint_real, srv->opt.mountpoint_real, srv->opt.fsname ? srv->opt.fsname : srv->opt.source_real,
 				   &srv->mounts[0], err, sizeof(err));
 		if (res < 0)
 			serve_end(srv);

@@ -58,7 +58,7 @@ static int mount_tables(struct mount *m, int root_fd)
 	return inode_table_create(&cfg, root_fd, 0, &stx, &handle, &m->inodes);
 }
 
-int mount_create(struct server *srv, int root_fd, const char *mountpoint, const char *fsname, struct mount **ret_m, char *err,
+int mount_create(struct server *srv, int root_fd, const char *mountpoint, const char *target, const char *fsname, struct mount **ret_m, char *err,
 		 size_t err_size)
 {
 	struct mount *m = calloc(1, sizeof(*m));
@@ -82,7 +82,7 @@ int mount_create(struct server *srv, int root_fd, const char *mountpoint, const 
 		mount_destroy(m);
 		return res;
 	}
-	res = session_mount(m, fsname, err, err_size);
+	res = session_mount(m, target, fsname, err, err_size);
 	if (res < 0) {
 		mount_destroy(m);
 		return res;

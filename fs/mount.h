@@ -15,11 +15,12 @@ struct server_thread;
  * mount_create() - the tables for @root_fd shown at @mountpoint, and the FUSE connection
  * @root_fd: O_PATH descriptor of the directory to show; taken over, also on failure
  * @mountpoint: absolute; copied
+ * @target: the path to mount on: the same place
  * @fsname: for /proc/mounts
  * @err: one line for the user on failure
  * Thread: main. Return: 0, or -errno with nothing mounted.
  */
-int mount_create(struct server *srv, int root_fd, const char *mountpoint, const char *fsname, struct mount **ret_m, char *err,
+int mount_create(struct server *srv, int root_fd, const char *mountpoint, const char *target, const char *fsname, struct mount **ret_m, char *err,
 		 size_t err_size);
 /** mount_close() - all channels have ended: close every descriptor of SOURCE. Thread: main. */
 void mount_close(struct mount *m);

@@ -17,7 +17,7 @@ static void fsync_done(struct op *op)
 
 	stats_add(&r->thread->stats.durability_kernel, 1);
 	/* ENOSYS would make the kernel answer 0 to every later fsync (fs/fuse/file.c, fuse_fsync) */
-	request_reply_err(r, op->res == -ENOSYS || op->res == -EINVAL ? -EIO : op->res);
+	request_reply_err(r, op->res == -ENOSYS ? -EIO : op->res);
 }
 
 void op_fsync(struct request *r, uint64_t nodeid, uint64_t fh, bool datasync)

@@ -20,8 +20,9 @@
 /** One owner's descriptor of one file. */
 struct lock_owner {
 	struct lock_owner *next;
-	struct inode *inode; /* identity only: the kernel holds the inode while it holds locks */
+	struct inode *inode; /* a reference of its own */
 	uint64_t owner;
+	uint64_t fh;         /* of the open file it last locked through */
 	uint32_t pid;
 	int fd;
 	bool writable;
@@ -121,14 +122,25 @@ static int owner_get(const struct request *r, const struct fuse_lk_in *in, struc
 		}
 		*o = (struct lock_owner){ .next = t->owners, .inode = r->inode, .owner = in->owner, .fd = fd, .writable = writable };
 		t->owners = o;
+		(void)inode_get(r->mount->inodes, inode_nodeid(r->inode)); /* lives: the request has it */
 		atomic_fetch_add(&r->mount->server->budget.used, 1);
 	}
 	o->pid = in->lk.pid;
+	o->fh = in->fh;
 	*ret_o = o;
 	return 0;
 }
 
-void lock_flush(struct mount *m, struct inode *i, uint64_t owner)
+/** owner_drop() - it is out of the list: its locks go with its descriptor. */
+static void owner_drop(struct server_thread *t, struct mount *m, struct lock_owner *o)
+{
+	(void)close(o->fd); /* nothing was written through it */
+	atomic_fetch_sub(&m->server->budget.used, 1);
+	server_close_forgotten(t, inode_put(m->inodes, o->inode));
+	free(o);
+}
+
+void lock_flush(struct server_thread *t, struct mount *m, struct inode *i, uint64_t owner)
 {
 	struct lock_owner **at, *o;
 
@@ -140,11 +152,31 @@ void lock_flush(struct mount *m, struct inode *i, uint64_t owner)
 	if (o)
 		*at = o->next;
 	pthread_mutex_unlock(&m->locks->lock);
-	if (!o)
+	if (o)
+		owner_drop(t, m, o);
+}
+
+void lock_release(struct server_thread *t, struct mount *m, struct inode *i, uint64_t fh)
+{
+	struct lock_owner **at, *o, *gone = NULL;
+
+	if (!m->locks)
 		return;
-	(void)close(o->fd); /* drops its locks; nothing was written through it */
-	atomic_fetch_sub(&m->server->budget.used, 1);
-	free(o);
+	pthread_mutex_lock(&m->locks->lock);
+	for (at = &m->locks->owners; (o = *at);) {
+		if (o->inode != i || o->fh != fh) {
+			at = &o->next;
+			continue;
+		}
+		*at = o->next;
+		o->next = gone;
+		gone = o;
+	}
+	pthread_mutex_unlock(&m->locks->lock);
+	while ((o = gone)) {
+		gone = o->next;
+		owner_drop(t, m, o);
+	}
 }
 
 static struct flock to_flock(const struct fuse_file_lock *lk)
@@ -284,9 +316,15 @@ static void try_lock(struct request *r)
 	struct lock_state *s = REQUEST_STATE(r, struct lock_state);
 	int res = s->in.lk_flags & FUSE_LK_FLOCK ? try_flock(r, &s->in) : try_record(r, &s->in);
 
-	if (res == -EAGAIN && s->may_wait && !r->channel->stopping) {
-		park(r);
-		return;
+	if (res == -EAGAIN && s->may_wait) {
+		if (r->channel->stopping)
+			res = -EINTR;
+		else if (r->thread->parked >= LOCK_WAITS_MAX)
+			res = -ENOLCK;
+		else {
+			park(r);
+			return;
+		}
 	}
 	request_reply_err(r, res);
 }

@@ -147,7 +147,7 @@ static void let_go(struct request *r, const char *name)
 
 	if (fd < 0)
 		return;
-	if (r->mount->server->open_handles && sys_statx(fd, "", AT_EMPTY_PATH, STATX_INO, &stx) == 0)
+	if (!r->mount->keep_names && sys_statx(fd, "", AT_EMPTY_PATH, STATX_INO, &stx) == 0)
 		ours = inode_fd_drop(r->mount->inodes, r->inode->fs, stx.stx_ino);
 	server_close(r->thread, ours, false);
 	server_close(r->thread, fd, false);
@@ -213,7 +213,7 @@ static void renamed(struct op *op)
 	struct request *r = op->owner;
 	struct rename_state *s = REQUEST_STATE(r, struct rename_state);
 
-	if (op->res < 0 || r->mount->server->open_handles) {
+	if (op->res < 0 || !r->mount->keep_names) {
 		request_reply_err(r, op->res);
 		return;
 	}

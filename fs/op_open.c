@@ -306,7 +306,7 @@ static void create_opened(struct op *op)
 		return;
 	}
 	s->fd = (int)op->res;
-	if (!srv->open_handles) { /* the inode needs an O_PATH descriptor of its own, for it cannot be opened again */
+	if (r->mount->keep_names) { /* the inode needs an O_PATH descriptor of its own, for it cannot be opened again */
 		const struct open_how how = { .flags = O_PATH | O_CLOEXEC };
 		char name[16];
 		snprintf(name, sizeof(name), "%d", s->fd);
@@ -372,7 +372,7 @@ void op_flush(struct request *r, uint64_t nodeid, uint64_t fh, uint64_t lock_own
 {
 	if (!request_inode(r, nodeid) || !request_handle(r, fh))
 		return;
-	lock_flush(r->mount, r->inode, lock_owner);
+	lock_flush(r->thread, r->mount, r->inode, lock_owner);
 	request_reply_err(r, 0);
 }
 
@@ -383,7 +383,8 @@ void op_release(struct request *r, uint64_t nodeid, uint64_t fh, const struct fu
 	if (in->release_flags & FUSE_RELEASE_FLOCK_UNLOCK)
 		(void)flock(r->handle->file.fd, LOCK_UN); /* the close that follows would do it, but a ring may hold the file a moment longer */
 	if (in->release_flags & FUSE_RELEASE_FLUSH)
-		lock_flush(r->mount, r->inode, in->lock_owner);
+		lock_flush(r->thread, r->mount, r->inode, in->lock_owner);
+	lock_release(r->thread, r->mount, r->inode, fh);
 	(void)handle_put(r->mount->handles, r->handle, true); /* never the last: the request has one, closed after the reply */
 	request_reply_err(r, 0);
 }

@@ -4,6 +4,7 @@
 #include <assert.h>
 #include <errno.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "backend/util/log.h"
 #include "fs/dispatch.h"
@@ -106,6 +107,12 @@ static int send_raw(struct request *r, int error, const void *data, size_t size)
 	return send(r, iov, size && !error ? 2 : 1);
 }
 
+/** allowed() - allow_root is libfuse's own check; what does not go through it is checked here. */
+static bool allowed(const struct request *r)
+{
+	return !r->mount->server->opt.allow_root || r->in->uid == 0 || r->in->uid == getuid() || r->opcode == FUSE_INTERRUPT;
+}
+
 void request_receive(struct request *r, const void *msg, size_t len)
 {
 	struct request *outer = current;
@@ -121,6 +128,10 @@ void request_receive(struct request *r, const void *msg, size_t len)
 		if (bad != -ENOSYS)
 			stats_add(&r->thread->stats.bad_requests, 1);
 		request_reply_raw_error(r, bad);
+		return;
+	}
+	if (row->raw && !allowed(r)) {
+		request_reply_raw_error(r, -EACCES);
 		return;
 	}
 	current = r;

@@ -182,7 +182,7 @@ void serve_add(struct server *srv, struct mount *m)
 
 static void post_stop(struct ring_post *p)
 {
-	struct channel *c = (struct channel *)((char *)p - offsetof(struct channel, post));
+	struct channel *c = (struct channel *)((char *)p - offsetof(struct channel, stop_post));
 
 	if (c->fd >= 0)
 		c->transport->stop(c);
@@ -191,8 +191,11 @@ static void post_stop(struct ring_post *p)
 void serve_stop(struct server *srv, struct mount *m)
 {
 	for (unsigned n = 0; n < srv->threads_count; n++) {
-		m->channels[n].post.fn = post_stop;
-		(void)ring_post(NULL, srv->threads[n].ring, &m->channels[n].post); /* as above */
+		if (m->channels[n].stop_posted)
+			continue;
+		m->channels[n].stop_posted = true;
+		m->channels[n].stop_post.fn = post_stop;
+		(void)ring_post(NULL, srv->threads[n].ring, &m->channels[n].stop_post); /* as above */
 	}
 }
 

@@ -53,13 +53,16 @@ struct channel {
 	bool eager;               /* the last looks found several requests */
 	unsigned lazy;            /* single requests since the last look for a second one */
 	uint32_t requests_live;   /* taken and not ended */
-	struct ring_post post;    /* main -> thread: add or stop this channel */
+	struct ring_post post;    /* main -> thread: add this channel */
+	struct ring_post stop_post; /* main -> thread: stop it */
+	bool stop_posted;         /* main's */
 };
 
 struct mount {
 	struct server *server;
 	struct mount *parent;     /* of a filesystem inside another; NULL: SOURCE itself */
 	char *mountpoint;         /* absolute */
+	dev_t dev;                /* st_dev of the mount; 0: unknown */
 	struct fuse_session *session;
 	int root_fd;              /* O_PATH of the root; belongs to the inode table */
 	struct inode_table *inodes;

@@ -8,6 +8,7 @@
 #include <string.h>
 #include <sys/mount.h>
 #include <sys/statvfs.h>
+#include <sys/sysmacros.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -15,6 +16,7 @@
 #include "backend/util/log.h"
 #include "fs/dispatch.h"
 #include "fs/request.h"
+#include "fs/submount.h"
 
 #define PAGE 4096u
 #define INIT_BUFFER 65536u
@@ -205,22 +207,56 @@ static bool source_read_only(const struct mount *m)
 	return fstatvfs(m->root_fd, &st) == 0 && st.f_flag & ST_RDONLY;
 }
 
+/** mounted_dev() - device of the topmost mount at exactly @path, from /proc/self/mountinfo (a stat would ask the mount); 0: none. */
+static dev_t mounted_dev(const char *path)
+{
+	CLEANUP_FREE char *line = NULL;
+	FILE *f = fopen("/proc/self/mountinfo", "re");
+	unsigned maj, min;
+	size_t size = 0;
+	dev_t dev = 0;
+	int at;
+
+	while (f && getline(&line, &size, f) > 0) {
+		char *point, *end;
+		if (sscanf(line, "%*d %*d %u:%u %*s %n", &maj, &min, &at) != 2)
+			continue;
+		point = line + at;
+		end = strchr(point, ' ');
+		if (!end)
+			continue;
+		*end = 0;
+		submount_unescape(point);
+		if (!strcmp(point, path))
+			dev = makedev(maj, min);
+	}
+	if (f)
+		(void)fclose(f); /* read only */
+	return dev;
+}
+
 static struct fuse_session *new_session(struct mount *m, const char *fsname)
 {
 	const struct options *opt = &m->server->opt;
-	char words[6000], name[4200];
+	char words[12000], name[8400], type[256];
 	char *argv[] = { "uringfs", "-o", words, NULL };
 	struct fuse_args args = FUSE_ARGS_INIT(3, argv);
 	struct fuse_session *se;
+	int len;
 	/* the subtype may be empty: /proc/mounts then says plain "fuse" */
 	bool subtype = opt->subtype ? opt->subtype[0] : true;
 	/* libfuse mounts with nosuid and nodev by itself; root's mount is as SOURCE is, unless told otherwise */
 	const char *defaults = geteuid() == 0 ? ",suid,dev" : "";
 
 	escape(fsname, name, sizeof(name));
-	snprintf(words, sizeof(words), "fsname=%s%s%s,default_permissions%s%s%s%s%s%s", name, subtype ? ",subtype=" : "",
-		 subtype ? (opt->subtype ? opt->subtype : "uringfs") : "", opt->allow_other ? ",allow_other" : "",
+	escape(opt->subtype ? opt->subtype : "uringfs", type, sizeof(type));
+	len = snprintf(words, sizeof(words), "fsname=%s%s%s,default_permissions%s%s%s%s%s%s", name, subtype ? ",subtype=" : "",
+		 subtype ? type : "", opt->allow_other ? ",allow_other" : "",
 		 opt->allow_root ? ",allow_root" : "", defaults, source_read_only(m) ? ",ro" : "", opt->mount_words[0] ? "," : "", opt->mount_words);
+	if (len < 0 || (size_t)len >= sizeof(words)) {
+		snprintf(last_log, sizeof(last_log), "they are too long");
+		return NULL;
+	}
 	se = fuse_session_new(&args, &dispatch_ops, sizeof(dispatch_ops), m);
 	fuse_opt_free_args(&args);
 	return se;
@@ -293,7 +329,7 @@ static int attach_io(struct mount *m)
 #endif
 }
 
-int session_mount(struct mount *m, const char *fsname, char *err, size_t err_size)
+int session_mount(struct mount *m, const char *target, const char *fsname, char *err, size_t err_size)
 {
 	int res;
 
@@ -304,13 +340,14 @@ int session_mount(struct mount *m, const char *fsname, char *err, size_t err_siz
 		snprintf(err, err_size, "libfuse refused the mount options: %s", last_log);
 		return -EINVAL;
 	}
-	if (fuse_session_mount(m->session, m->mountpoint) != 0) {
+	if (fuse_session_mount(m->session, target) != 0) {
 		snprintf(err, err_size, "cannot mount on %s: %s%s", m->mountpoint, last_log[0] ? last_log : "mount failed",
 			 geteuid() ? " (an unprivileged mount needs fusermount3 and write access to the mountpoint)" : "");
 		fuse_session_destroy(m->session);
 		m->session = NULL;
 		return -EPERM;
 	}
+	m->dev = mounted_dev(m->mountpoint);
 	choose_sizes(m);
 	res = attach_io(m);
 	if (res == 0)
@@ -352,6 +389,9 @@ static int fusermount(const char *mountpoint, bool lazy)
 
 int session_unmount(struct mount *m, bool lazy)
 {
+	/* somebody may have unmounted it, and mounted something else there */
+	if (m->dev && mounted_dev(m->mountpoint) != m->dev)
+		return 0;
 	if (geteuid() != 0)
 		return fusermount(m->mountpoint, lazy);
 	if (umount2(m->mountpoint, UMOUNT_NOFOLLOW | (lazy ? MNT_DETACH : 0)) == 0)

@@ -34,11 +34,12 @@ const char *session_deny_names(void);
 
 /**
  * session_mount() - mount m->mountpoint and agree with the kernel on INIT
+ * @target: the same place as a path to mount on
  * @fsname: first field of /proc/mounts
  * @err: one line for the user on failure
  * Thread: main. Return: 0, or -errno with nothing mounted.
  */
-int session_mount(struct mount *m, const char *fsname, char *err, size_t err_size);
+int session_mount(struct mount *m, const char *target, const char *fsname, char *err, size_t err_size);
 /** session_init_reply() - libfuse's answer to INIT on its way out; @userdata is the mount. As writev(2). */
 ssize_t session_init_reply(void *userdata, struct iovec *iov, int count);
 /**

@@ -13,8 +13,7 @@
 #include "fs/serve.h"
 #include "fs/server.h"
 
-/** unescape() - mountinfo writes blanks, newlines and backslashes as \ooo (proc(5)). */
-static void unescape(char *s)
+void submount_unescape(char *s)
 {
 	char *to = s;
 
@@ -49,7 +48,10 @@ static bool known(const struct server *srv, const char *mountpoint)
 static void show(struct server *srv, const char *rel)
 {
 	const struct open_how how = { .flags = O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC, .resolve = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS };
+	const struct open_how there = { .flags = O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC, .resolve = RESOLVE_NO_SYMLINKS };
 	char mountpoint[8192], name[8192], err[1024];
+	CLEANUP_CLOSE int target_fd = -1;
+	char target[32];
 	int root_fd, res;
 
 	snprintf(mountpoint, sizeof(mountpoint), "%s/%s", strcmp(srv->opt.mountpoint_real, "/") ? srv->opt.mountpoint_real : "", rel);
@@ -59,7 +61,14 @@ static void show(struct server *srv, const char *rel)
 	root_fd = sys_openat2(srv->mounts[0]->root_fd, rel, &how);
 	if (root_fd < 0)
 		return; /* a file with another one bound over it, or hidden below another mount: shown in its parent */
-	res = mount_create(srv, root_fd, mountpoint, name, &srv->mounts[srv->mounts_count], err, sizeof(err));
+	/* the place is opened without following links, and mounted on by descriptor: nobody can lead us elsewhere */
+	target_fd = sys_openat2(AT_FDCWD, mountpoint, &there);
+	if (target_fd < 0) {
+		(void)close(root_fd); /* O_PATH */
+		return;
+	}
+	snprintf(target, sizeof(target), "/proc/self/fd/%d", target_fd);
+	res = mount_create(srv, root_fd, mountpoint, target, name, &srv->mounts[srv->mounts_count], err, sizeof(err));
 	if (res < 0) {
 		log_warning("%s: the filesystem mounted there is shown without a device of its own: %s", name, err);
 		return;
@@ -84,7 +93,7 @@ static bool mountinfo_point(char *line, char **ret_point)
 	/* an autofs trigger must not be pulled by looking */
 	if (!type || !strcmp(type, "autofs"))
 		return false;
-	unescape(*ret_point);
+	submount_unescape(*ret_point);
 	return true;
 }
 

@@ -22,4 +22,7 @@ struct server;
  */
 void submount_scan(struct server *srv);
 
+/** submount_unescape() - in place: mountinfo writes blanks, newlines and backslashes as \ooo (proc(5)). Thread: any. */
+void submount_unescape(char *s);
+
 #endif

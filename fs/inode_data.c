@@ -1,0 +1,70 @@
+/* SPDX-License-Identifier: MIT */
+/* inode_data.c - what the kernel's page cache of an inode was filled from: see coherence.h. */
+#include <assert.h>
+
+#include "fs/inode_table.h"
+
+uint32_t inode_data_seq(struct inode_table *t, struct inode *i)
+{
+	uint32_t seq;
+
+	pthread_mutex_lock(&t->lock);
+	seq = i->data_seq;
+	pthread_mutex_unlock(&t->lock);
+	return seq;
+}
+
+static bool data_equal(const struct inode *i, const struct statx *stx)
+{
+	return i->data_mtime_sec == stx->stx_mtime.tv_sec && i->data_mtime_nsec == stx->stx_mtime.tv_nsec &&
+	       i->data_size == stx->stx_size;
+}
+
+enum inode_data inode_data_check(struct inode_table *t, struct inode *i, const struct statx *stx, uint32_t seq)
+{
+	enum inode_data res = INODE_DATA_UNSETTLED;
+
+	pthread_mutex_lock(&t->lock);
+	if (!i->changers && i->data_seq == seq) {
+		res = i->data_known && data_equal(i, stx) ? INODE_DATA_SAME : INODE_DATA_CHANGED;
+		i->data_known = true;
+		i->data_mtime_sec = stx->stx_mtime.tv_sec;
+		i->data_mtime_nsec = stx->stx_mtime.tv_nsec;
+		i->data_size = stx->stx_size;
+	}
+	pthread_mutex_unlock(&t->lock);
+	return res;
+}
+
+bool inode_change_begin(struct inode_table *t, struct inode *i)
+{
+	bool first;
+
+	pthread_mutex_lock(&t->lock);
+	first = i->changers++ == 0;
+	i->data_seq++;
+	pthread_mutex_unlock(&t->lock);
+	return first;
+}
+
+bool inode_change_end(struct inode_table *t, struct inode *i)
+{
+	bool last;
+
+	pthread_mutex_lock(&t->lock);
+	assert(i->changers > 0);
+	last = --i->changers == 0;
+	i->data_seq++;
+	pthread_mutex_unlock(&t->lock);
+	return last;
+}
+
+uint32_t inode_opens(struct inode_table *t, struct inode *i)
+{
+	uint32_t opens;
+
+	pthread_mutex_lock(&t->lock);
+	opens = i->opens;
+	pthread_mutex_unlock(&t->lock);
+	return opens;
+}

@@ -1,0 +1,133 @@
+/* SPDX-License-Identifier: MIT */
+/* inode_fd.c - the O_PATH descriptors of inodes: use, LRU, eviction. */
+#include <assert.h>
+
+#include "fs/inode_table.h"
+
+static void lru_remove(struct inode_table *t, struct inode *i)
+{
+	if (!i->in_lru)
+		return;
+	if (i->lru_prev)
+		t->inodes[i->lru_prev].lru_next = i->lru_next;
+	else
+		t->lru_head = i->lru_next;
+	if (i->lru_next)
+		t->inodes[i->lru_next].lru_prev = i->lru_prev;
+	else
+		t->lru_tail = i->lru_prev;
+	i->in_lru = false;
+}
+
+/** lru_update() - in the list exactly when it has a descriptor that may go. */
+static void lru_update(struct inode_table *t, struct inode *i)
+{
+	bool keep = i->fd_users || i->index == INODE_ROOT || (t->cfg.keep_names && i->opens);
+
+	lru_remove(t, i);
+	if (i->fd < 0 || keep)
+		return;
+	i->lru_prev = 0;
+	i->lru_next = t->lru_head;
+	if (t->lru_head)
+		t->inodes[t->lru_head].lru_prev = i->index;
+	else
+		t->lru_tail = i->index;
+	t->lru_head = i->index;
+	i->in_lru = true;
+}
+
+int inode_fd_detach(struct inode_table *t, struct inode *i)
+{
+	int fd = i->fd;
+
+	if (fd < 0)
+		return -1;
+	lru_remove(t, i);
+	i->fd = -1;
+	t->fds--;
+	atomic_fetch_sub(&t->cfg.budget->used, 1);
+	return fd;
+}
+
+void inode_fd_attach(struct inode_table *t, struct inode *i, int fd)
+{
+	i->fd = fd;
+	t->fds++;
+	atomic_fetch_add(&t->cfg.budget->used, 1);
+	lru_update(t, i);
+}
+
+int inode_fd_use(struct inode_table *t, struct inode *i)
+{
+	int fd;
+
+	pthread_mutex_lock(&t->lock);
+	fd = i->fd;
+	if (fd >= 0) {
+		i->fd_users++;
+		lru_remove(t, i);
+	}
+	pthread_mutex_unlock(&t->lock);
+	return fd;
+}
+
+void inode_fd_unuse(struct inode_table *t, struct inode *i)
+{
+	pthread_mutex_lock(&t->lock);
+	assert(i->fd_users > 0);
+	if (--i->fd_users == 0)
+		lru_update(t, i);
+	pthread_mutex_unlock(&t->lock);
+}
+
+int inode_fd_install(struct inode_table *t, struct inode *i, int fd, int *ret_close_fd)
+{
+	*ret_close_fd = -1;
+	pthread_mutex_lock(&t->lock);
+	i->fd_users++;
+	if (i->fd < 0) {
+		inode_fd_attach(t, i, fd);
+		atomic_fetch_add_explicit(&t->cfg.budget->reopened, 1, memory_order_relaxed);
+	} else {
+		*ret_close_fd = fd;
+		lru_remove(t, i);
+		fd = i->fd;
+	}
+	pthread_mutex_unlock(&t->lock);
+	return fd;
+}
+
+int inode_fd_evict(struct inode_table *t)
+{
+	int fd = -1;
+
+	pthread_mutex_lock(&t->lock);
+	if (t->lru_tail) {
+		fd = inode_fd_detach(t, &t->inodes[t->lru_tail]);
+		atomic_fetch_add_explicit(&t->cfg.budget->evicted, 1, memory_order_relaxed);
+	}
+	pthread_mutex_unlock(&t->lock);
+	return fd;
+}
+
+int inode_fd_drop(struct inode_table *t, uint16_t fs, uint64_t ino)
+{
+	struct inode *i;
+	int fd = -1;
+
+	pthread_mutex_lock(&t->lock);
+	i = inode_find(t, fs, ino);
+	if (i && i->in_lru && !i->opens)
+		fd = inode_fd_detach(t, i);
+	pthread_mutex_unlock(&t->lock);
+	return fd;
+}
+
+void inode_open_count(struct inode_table *t, struct inode *i, int delta)
+{
+	pthread_mutex_lock(&t->lock);
+	i->opens = (uint32_t)((int32_t)i->opens + delta);
+	lru_update(t, i);
+	pthread_mutex_unlock(&t->lock);
+}

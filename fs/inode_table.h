@@ -1,0 +1,46 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * inode_table.h - inside of the inode table; for inode.c, inode_fd.c and inode_data.c only.
+ */
+#ifndef URINGFS_INODE_TABLE_H
+#define URINGFS_INODE_TABLE_H
+
+#include "fs/inode.h"
+
+#define PAGE_INODES 32u           /* inodes in a 4 KiB page of the record array */
+#define INODES_MAX (1u << 26)     /* virtual reservation: 8 GiB of records */
+#define INODES_MAX_SMALL (1u << 20) /* where the reservation is refused */
+#define PAGES_MAX(t) ((t)->inodes_max / PAGE_INODES)
+#define HASH_START 1024u
+
+/* One per page of records: which are in use, and the next page with room. */
+struct page_info {
+	uint32_t used;
+	uint32_t next_room; /* page number + 1; 0: last */
+};
+
+struct inode_table {
+	pthread_mutex_t lock;
+	struct inode_table_config cfg;
+	/* records and their allocation: pages that are empty again go back to the system */
+	struct inode *inodes;
+	struct page_info *pages;
+	uint32_t inodes_max, pages_used, first_room; /* first_room: page number + 1 */
+	uint32_t generation;
+	size_t page_size;         /* of the system: memory goes back only where a page holds whole groups */
+	/* linear hashing: one bucket is split per insertion, so that no insertion ever rehashes everything */
+	uint32_t *buckets;
+	uint32_t buckets_count, buckets_level;
+	/* LRU of descriptors that nobody uses: head is the newest */
+	uint32_t lru_head, lru_tail;
+	uint64_t live, live_max, fds, pages_live;
+};
+
+/** inode_find() - by number; lock held. NULL: unknown. */
+struct inode *inode_find(struct inode_table *t, uint16_t fs, uint64_t ino);
+/** inode_fd_attach() - give it a descriptor it did not have; lock held. */
+void inode_fd_attach(struct inode_table *t, struct inode *i, int fd);
+/** inode_fd_detach() - take its descriptor away; lock held. Return it, or -1. */
+int inode_fd_detach(struct inode_table *t, struct inode *i);
+
+#endif
