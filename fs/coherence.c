@@ -8,6 +8,7 @@
 #include <sys/uio.h>
 #include <unistd.h>
 
+#include "fs/libfuse_io.h"
 #include "fs/request.h"
 #include "fs/session.h"
 
@@ -30,7 +31,7 @@ static void send_inval(const struct notification *n)
 	ssize_t res;
 
 	do {
-		res = writev(session_fd(n->mount), iov, 2);
+		res = libfuse_io_writev(session_fd(n->mount), iov, 2);
 	} while (res < 0 && errno == EINTR);
 	/* ENOENT: the kernel has forgotten the inode, and its pages with it */
 }

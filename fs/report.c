@@ -7,6 +7,7 @@
 
 #include "backend/util/log.h"
 #include "fs/dispatch.h"
+#include "fs/libfuse_io.h"
 #include "fs/placement.h"
 #include "fs/server.h"
 #include "fs/session.h"
@@ -267,6 +268,8 @@ void report_start(const struct server *srv)
 		 m->keep_names ? (m->backing[0].handles ? "identity only, reopening by name" : "no, reopening by name") : "yes",
 		 srv->threads[0].registered_count, srv->budget.max);
 	log_info("missing in this kernel or not permitted: %s%s%s", backend_features_missing(srv->backend), missing[0] ? " " : "", missing);
+	if (!libfuse_io_custom())
+		log_info("this libfuse was built without custom I/O: its replies are taken at writev(2)");
 	if (srv->opt.deny)
 		log_info("denied by option: %s", srv->opt.deny);
 }

@@ -13,6 +13,8 @@
 
 /* The request that libfuse is dispatching or replying to on this thread. */
 static _Thread_local struct request *current;
+/* The mount whose INIT it is answering. */
+static _Thread_local struct mount *init_mount;
 
 /* ---- arrival and end -------------------------------------------------------- */
 
@@ -165,6 +167,17 @@ static void add_open_flags(struct request *r, struct iovec *iov, int count)
 		return;
 	out = (struct fuse_open_out *)((char *)iov[count - 1].iov_base + iov[count - 1].iov_len - sizeof(*out));
 	out->open_flags |= r->open_flags;
+}
+
+void request_codec_init(struct mount *m)
+{
+	init_mount = m;
+}
+
+bool request_in_codec(void **ret_userdata)
+{
+	*ret_userdata = current ? current->mount : init_mount;
+	return *ret_userdata;
 }
 
 ssize_t request_writev(int fd, struct iovec *iov, int count, void *userdata)

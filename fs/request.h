@@ -82,6 +82,10 @@ struct request {
 void request_receive(struct request *r, const void *msg, size_t len);
 /** request_taken() - the request that libfuse is dispatching now; binds @req to it. NULL for INIT. */
 struct request *request_taken(fuse_req_t req);
+/** request_in_codec() - whether this thread is inside libfuse, which then writes a reply; what request_writev() is to be given. */
+bool request_in_codec(void **ret_userdata);
+/** request_codec_init() - this thread has libfuse answer INIT of @m; NULL: no longer. */
+void request_codec_init(struct mount *m);
 /** request_writev() - libfuse's write hook. */
 ssize_t request_writev(int fd, struct iovec *iov, int count, void *userdata);
 

@@ -44,7 +44,7 @@ static bool serve_channels(struct server_thread *t)
 			channel_close(c); /* main may free it from now on */
 			continue;
 		}
-		more |= c->transport->poll(c);
+		more |= c->transport->poll(c) || channel_over(c);
 		at = &c->next;
 	}
 	return more;
@@ -84,22 +84,16 @@ void serve_look(struct server_thread *from, unsigned index)
 	}
 }
 
-struct start {
-	struct server_thread *thread;
-	pthread_barrier_t *barrier;
-};
-
 static void *serve(void *arg)
 {
-	struct start *start = arg;
-	struct server_thread *t = start->thread;
+	struct server_thread *t = arg;
 	char name[16];
 	int res;
 
 	snprintf(name, sizeof(name), "uringfs-%u", t->index);
 	(void)prctl(PR_SET_NAME, name); /* only a name */
 	t->start_error = thread_setup(t);
-	pthread_barrier_wait(start->barrier);
+	sem_post(&t->started);
 	while (!t->start_error && !(atomic_load(&t->quit) && !t->channels)) {
 		bool more = serve_channels(t);
 		res = ring_wait(t->ring, !more);
@@ -119,30 +113,25 @@ static void *serve(void *arg)
 
 int serve_start(struct server *srv, char *err, size_t err_size)
 {
-	struct start *starts = calloc(srv->threads_count, sizeof(*starts));
-	pthread_barrier_t barrier;
 	unsigned made = 0;
 	int res = 0;
 
 	srv->threads = calloc(srv->threads_count, sizeof(*srv->threads));
-	if (!srv->threads || !starts) {
-		free(starts);
+	if (!srv->threads) {
 		snprintf(err, err_size, "out of memory");
 		return -ENOMEM;
 	}
 	for (unsigned n = 0; n < srv->threads_count && res == 0; n++) {
 		struct server_thread *t = &srv->threads[n];
 		*t = (struct server_thread){ .server = srv, .index = n };
-		/* one at a time: a thread that cannot be made must not leave the others at a barrier */
-		pthread_barrier_init(&barrier, NULL, 2);
-		starts[n] = (struct start){ .thread = t, .barrier = &barrier };
-		res = -pthread_create(&t->tid, NULL, serve, &starts[n]);
+		sem_init(&t->started, 0, 0);
+		res = -pthread_create(&t->tid, NULL, serve, t);
 		if (res == 0) {
 			made++;
-			pthread_barrier_wait(&barrier);
+			while (sem_wait(&t->started) < 0)
+				; /* EINTR */
 			res = t->start_error;
 		}
-		pthread_barrier_destroy(&barrier);
 	}
 	if (res < 0) {
 		snprintf(err, err_size, "cannot set up ring %u: %s%s", made ? made - 1 : 0, strerror(-res),
@@ -150,7 +139,6 @@ int serve_start(struct server *srv, char *err, size_t err_size)
 		srv->threads_count = made;
 		serve_end(srv);
 	}
-	free(starts);
 	return res;
 }
 

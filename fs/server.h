@@ -14,6 +14,7 @@
 #define URINGFS_SERVER_H
 
 #include <pthread.h>
+#include <semaphore.h>
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
@@ -107,6 +108,7 @@ struct server_thread {
 	struct ring_post look_post; /* another thread -> this one: look for requests */
 	atomic_bool look_posted;
 	unsigned parked;          /* requests that wait for a lock */
+	sem_t started;            /* posted once: start_error is set */
 	int start_error;          /* -errno, set before the start barrier is passed */
 	_Atomic bool quit;        /* main: end when all channels have ended */
 	struct thread_stats stats;

@@ -15,6 +15,7 @@
 #include "backend/util/cleanup.h"
 #include "backend/util/log.h"
 #include "fs/dispatch.h"
+#include "fs/libfuse_io.h"
 #include "fs/request.h"
 #include "fs/submount.h"
 
@@ -143,7 +144,7 @@ ssize_t session_init_reply(void *userdata, struct iovec *iov, int count)
 
 	memcpy(&head, iov[0].iov_base, sizeof(head));
 	if (head.error || count < 2)
-		return writev(session_fd(m), iov, count);
+		return libfuse_io_writev(session_fd(m), iov, count);
 	memcpy(&out, iov[1].iov_base, iov[1].iov_len < sizeof(out) ? iov[1].iov_len : sizeof(out));
 	m->init_flags = 0;
 	for (size_t n = 0; n < INIT_ROWS_COUNT; n++)
@@ -159,21 +160,14 @@ ssize_t session_init_reply(void *userdata, struct iovec *iov, int count)
 	out.congestion_threshold = (uint16_t)(srv->opt.max_background * 3 / 4 ? srv->opt.max_background * 3 / 4 : 1);
 	out.time_gran = 1;
 	head.len = sizeof(head) + sizeof(out);
-	return writev(session_fd(m), ours, 2) < 0 ? -1 : (ssize_t)((struct fuse_out_header *)iov[0].iov_base)->len;
-}
-
-static ssize_t no_read(int fd, void *buf, size_t len, void *userdata)
-{
-	(void)fd, (void)buf, (void)len, (void)userdata; /* the transports read */
-	errno = ENOSYS;
-	return -1;
+	return libfuse_io_writev(session_fd(m), ours, 2) < 0 ? -1 : (ssize_t)((struct fuse_out_header *)iov[0].iov_base)->len;
 }
 
 /* ---- libfuse's words become ours ---------------------------------------------------- */
 
 static char last_log[512];
 
-static void keep_log(enum fuse_log_level level, const char *format, va_list ap)
+__attribute__((format(printf, 2, 0))) static void keep_log(enum fuse_log_level level, const char *format, va_list ap)
 {
 	char line[512];
 
@@ -314,19 +308,10 @@ static int exchange_init(struct mount *m)
 	m->kernel_minor = in.minor;
 	m->init_offered = in.flags | (in.flags & FUSE_INIT_EXT ? (uint64_t)in.flags2 << 32 : 0);
 	fbuf.size = (size_t)len;
+	request_codec_init(m);
 	fuse_session_process_buf(m->session, &fbuf);
+	request_codec_init(NULL);
 	return fuse_session_exited(m->session) || !m->init_flags ? -EPROTO : 0;
-}
-
-static int attach_io(struct mount *m)
-{
-	static const struct fuse_custom_io io = { .writev = request_writev, .read = no_read };
-
-#if FUSE_VERSION >= FUSE_MAKE_VERSION(3, 17)
-	return fuse_session_custom_io(m->session, &io, sizeof(io), fuse_session_fd(m->session));
-#else
-	return fuse_session_custom_io(m->session, &io, fuse_session_fd(m->session));
-#endif
 }
 
 int session_mount(struct mount *m, const char *target, const char *fsname, char *err, size_t err_size)
@@ -349,7 +334,7 @@ int session_mount(struct mount *m, const char *target, const char *fsname, char 
 	}
 	m->dev = mounted_dev(m->mountpoint);
 	choose_sizes(m);
-	res = attach_io(m);
+	res = libfuse_io_attach(m->session);
 	if (res == 0)
 		res = exchange_init(m);
 	if (res < 0) {

@@ -21,6 +21,7 @@
 #include <sys/uio.h>
 #include <unistd.h>
 
+#include "fs/libfuse_io.h"
 #include "fs/placement.h"
 #include "fs/request.h"
 #include "fs/request_pool.h"
@@ -163,7 +164,7 @@ static int dev_reply(struct request *r, const struct iovec *iov, int iov_count)
 	ssize_t res;
 
 	do {
-		res = writev(r->channel->fd, iov, iov_count);
+		res = libfuse_io_writev(r->channel->fd, iov, iov_count);
 	} while (res < 0 && errno == EINTR);
 	return res < 0 ? -errno : 0;
 }
