@@ -132,6 +132,15 @@ static int open_source(const struct options *opt, char *err, size_t err_size)
 	return fd;
 }
 
+/** without_callers() - root, but not allowed to act as others: then others must not be served, for their files would be root's. */
+static void without_callers(struct server *srv)
+{
+	srv->root = false;
+	if (srv->opt.allow_other)
+		log_warning("acting as the caller is not possible (it needs CAP_SETUID and CAP_SETGID): serving this user only, without allow_other");
+	srv->opt.allow_other = false;
+}
+
 static int make_backend(struct server *srv, char *err, size_t err_size)
 {
 	const struct options *o = &srv->opt;
@@ -160,6 +169,8 @@ static int make_backend(struct server *srv, char *err, size_t err_size)
 	res = backend_create(&cfg, &srv->backend, why, sizeof(why));
 	if (res < 0)
 		snprintf(err, err_size, "%s", why);
+	else if (srv->root && !strstr(backend_features_used(srv->backend), "caller_creds"))
+		without_callers(srv);
 	return res;
 }
 
