@@ -94,6 +94,13 @@ struct handle *handle_add(struct handle_table *t)
 	return h;
 }
 
+void handle_publish(struct handle_table *t, struct handle *h, struct inode *inode)
+{
+	pthread_mutex_lock(&t->lock);
+	h->inode = inode;
+	pthread_mutex_unlock(&t->lock);
+}
+
 struct handle *handle_get(struct handle_table *t, uint64_t fh, const struct inode *inode)
 {
 	uint32_t n = (uint32_t)fh, generation = (uint32_t)(fh >> 32);
@@ -108,6 +115,23 @@ struct handle *handle_get(struct handle_table *t, uint64_t fh, const struct inod
 		h->refs++;
 	pthread_mutex_unlock(&t->lock);
 	return h;
+}
+
+struct handle *handle_of_inode(struct handle_table *t, const struct inode *inode)
+{
+	struct handle *found = NULL;
+
+	pthread_mutex_lock(&t->lock);
+	for (uint32_t n = 0; n < t->used && !found; n++) {
+		struct handle *h = t->chunks[n / CHUNK_HANDLES][n % CHUNK_HANDLES];
+		/* refs 0: it is being closed; file.fd < 0: not opened yet */
+		if (h->generation && h->refs && h->inode == inode && h->file.fd >= 0)
+			found = h;
+	}
+	if (found)
+		found->refs++;
+	pthread_mutex_unlock(&t->lock);
+	return found;
 }
 
 struct handle *handle_put(struct handle_table *t, struct handle *h, bool release)

@@ -46,8 +46,12 @@ int handle_table_create(uint32_t max, struct handle_table **ret_t);
 void handle_table_destroy(struct handle_table *t, void (*each)(struct handle *h, void *arg), void *arg);
 /** handle_add() - a new handle with one reference (the kernel's), all fields zero; NULL: table full or no memory. Thread: any. */
 struct handle *handle_add(struct handle_table *t);
+/** handle_publish() - its descriptors are set: it may be found by @inode (whose reference it takes over). Thread: its maker. */
+void handle_publish(struct handle_table *t, struct handle *h, struct inode *inode);
 /** handle_get() - +1 reference; NULL: no such handle (stale or forged), or of another inode than @inode. */
 struct handle *handle_get(struct handle_table *t, uint64_t fh, const struct inode *inode);
+/** handle_of_inode() - +1 reference on some open handle of @inode, or NULL. Looks at all: for rare cases. Thread: any. */
+struct handle *handle_of_inode(struct handle_table *t, const struct inode *inode);
 /**
  * handle_put() - a reference less; @release: the kernel's
  * Return: the handle when it was the last one: the caller closes what is in it, then calls handle_free(); else NULL.

@@ -80,12 +80,12 @@ static struct handle *make_handle(struct request *r, struct open_state *s, struc
 	h->open_flags = s->flags;
 	h->writable = (s->flags & O_ACCMODE) != O_RDONLY;
 	h->directory = i->type == S_IFDIR;
-	h->inode = i;
 	bfile_init(&h->file, s->fd);
 	if (s->direct_fd >= 0) {
 		bfile_init(&h->direct, s->direct_fd);
 		h->has_direct = true;
 	}
+	handle_publish(m->handles, h, i);
 	atomic_fetch_add(&m->server->budget.used, h->has_direct ? 2 : 1);
 	inode_open_count(m->inodes, i, 1);
 	return h;

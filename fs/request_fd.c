@@ -7,6 +7,7 @@
  * along the names from the root where file handles cannot be opened.
  */
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -51,6 +52,36 @@ static bool same_as_inode(const struct inode *i, int fd)
 	return stx.stx_btime.tv_sec == i->btime_sec && stx.stx_btime.tv_nsec == i->btime_nsec;
 }
 
+/**
+ * fd_missing() - it cannot be found any more; an unlinked file that is open here still has its opener's descriptor
+ *
+ * (xfs now and then answers ESTALE for the file handle of such a file.)
+ */
+static void fd_missing(struct request *r, struct inode *i, int *ret_fd, int64_t err)
+{
+	/* ESTALE makes the VFS look the name up again */
+	bool gone = err == -ENOENT || err == -ENOTDIR || err == -ELOOP || err == -ESTALE;
+	struct handle *h = gone ? handle_of_inode(r->mount->handles, i) : NULL;
+	const struct open_how how = { .flags = O_PATH | O_CLOEXEC };
+	int fd = -ESTALE, close_fd = -1;
+	char name[16];
+
+	if (h) {
+		snprintf(name, sizeof(name), "%d", h->file.fd);
+		fd = sys_openat2(r->mount->server->proc_fd, name, &how);
+		h = handle_put(r->mount->handles, h, false);
+		if (h)
+			request_close_handle(r->thread, r->mount, h);
+	}
+	if (fd < 0) {
+		request_reply_err(r, gone ? -ESTALE : err);
+		return;
+	}
+	*ret_fd = inode_fd_install(r->mount->inodes, i, fd, &close_fd);
+	server_close(r->thread, close_fd, false);
+	next_fd(r);
+}
+
 static void fd_opened(struct op *op)
 {
 	struct request *r = op->owner;
@@ -59,14 +90,12 @@ static void fd_opened(struct op *op)
 	bool by_name = op->kind == OP_OPENAT;
 
 	if (op->res < 0) {
-		/* the file has gone: ESTALE makes the VFS look the name up again */
-		bool gone = op->res == -ENOENT || op->res == -ENOTDIR || op->res == -ELOOP || op->res == -ESTALE;
-		request_reply_err(r, gone ? -ESTALE : op->res);
+		fd_missing(r, i, fd, op->res);
 		return;
 	}
 	if (by_name && !same_as_inode(i, (int)op->res)) {
 		server_close(r->thread, (int)op->res, false);
-		request_reply_err(r, -ESTALE);
+		fd_missing(r, i, fd, -ESTALE);
 		return;
 	}
 	*fd = inode_fd_install(r->mount->inodes, i, (int)op->res, &close_fd);
