@@ -138,9 +138,6 @@ void inode_fd_unuse(struct inode_table *t, struct inode *i);
 int inode_fd_install(struct inode_table *t, struct inode *i, int fd, int *ret_close_fd);
 /** inode_fd_evict() - take the least recently used descriptor out; -1: none is free. To be closed by the caller. */
 int inode_fd_evict(struct inode_table *t);
-/** inode_fd_drop() - take out the descriptor of inode @ino of @fs when nobody uses it and it is not open; -1: none.
- *  To be closed by the caller. */
-int inode_fd_drop(struct inode_table *t, uint16_t fs, uint64_t ino);
 /** inode_open_count() - an open handle more (+1) or less (-1); without file handles an open file keeps its descriptor. */
 void inode_open_count(struct inode_table *t, struct inode *i, int delta);
 

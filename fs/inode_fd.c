@@ -111,19 +111,6 @@ int inode_fd_evict(struct inode_table *t)
 	return fd;
 }
 
-int inode_fd_drop(struct inode_table *t, uint16_t fs, uint64_t ino)
-{
-	struct inode *i;
-	int fd = -1;
-
-	pthread_mutex_lock(&t->lock);
-	i = inode_find(t, fs, ino);
-	if (i && i->in_lru && !i->opens)
-		fd = inode_fd_detach(t, i);
-	pthread_mutex_unlock(&t->lock);
-	return fd;
-}
-
 void inode_open_count(struct inode_table *t, struct inode *i, int delta)
 {
 	pthread_mutex_lock(&t->lock);

@@ -132,35 +132,11 @@ static void names_done(struct op *op)
 	request_reply_err(op->owner, op->res);
 }
 
-/**
- * let_go() - close our own descriptor of a file that is about to lose its name
- *
- * Else the file would live on until the kernel's FORGET comes, and its space with it; and the last
- * reference would be ours to drop, which frees the blocks, instead of the unlink's, which waits for
- * the disk on a kernel worker anyway. Only from the kernel's caches: it has just looked the name up.
- */
-static void let_go(struct request *r, const char *name)
-{
-	const struct open_how how = { .flags = O_PATH | O_NOFOLLOW | O_CLOEXEC, .resolve = RESOLVE_CACHED | RESOLVE_NO_XDEV };
-	struct statx stx;
-	int fd = sys_openat2(r->fd, name, &how), ours = -1;
-
-	if (fd < 0)
-		return;
-	if (!r->mount->keep_names && sys_statx(fd, "", AT_EMPTY_PATH, STATX_INO, &stx) == 0)
-		ours = inode_fd_drop(r->mount->inodes, r->inode->fs, stx.stx_ino);
-	server_close(r->thread, ours, false);
-	server_close(r->thread, fd, false);
-}
-
 static void remove_start(struct request *r)
 {
 	const struct names_state *s = REQUEST_STATE(r, struct names_state);
-	struct op *op;
+	struct op *op = request_op(r, OP_UNLINKAT, names_done);
 
-	if (!(s->flags & AT_REMOVEDIR))
-		let_go(r, s->name);
-	op = request_op(r, OP_UNLINKAT, names_done);
 	if (!op)
 		return;
 	op->fd = r->fd;
