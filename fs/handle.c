@@ -94,6 +94,17 @@ struct handle *handle_add(struct handle_table *t)
 	return h;
 }
 
+uint64_t handle_fh(struct handle_table *t, const struct handle *h)
+{
+	uint64_t fh;
+
+	/* the lock orders this before the end of the handle, which another thread may see to as soon as the kernel knows it */
+	pthread_mutex_lock(&t->lock);
+	fh = (uint64_t)h->generation << 32 | h->index;
+	pthread_mutex_unlock(&t->lock);
+	return fh;
+}
+
 void handle_publish(struct handle_table *t, struct handle *h, struct inode *inode)
 {
 	pthread_mutex_lock(&t->lock);

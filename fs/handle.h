@@ -60,10 +60,7 @@ struct handle *handle_put(struct handle_table *t, struct handle *h, bool release
 void handle_free(struct handle_table *t, struct handle *h);
 uint32_t handle_table_count(struct handle_table *t);
 
-/** The number given to the kernel. */
-static inline uint64_t handle_fh(const struct handle *h)
-{
-	return (uint64_t)h->generation << 32 | h->index;
-}
+/** handle_fh() - the number given to the kernel. Thread: any. */
+uint64_t handle_fh(struct handle_table *t, const struct handle *h);
 
 #endif

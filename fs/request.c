@@ -342,7 +342,7 @@ bool request_reply_create(struct request *r, const struct fuse_entry_param *e, s
 	struct server_thread *t = r->thread;
 	bool lost;
 
-	fi->fh = handle_fh(h);
+	fi->fh = handle_fh(r->mount->handles, h);
 	if (r->codec) {
 		lost = REPLY(r, fuse_reply_create(r->codec, e, fi)) < 0;
 	} else {
@@ -366,7 +366,7 @@ bool request_reply_open(struct request *r, struct fuse_file_info *fi, struct han
 {
 	bool lost;
 
-	fi->fh = handle_fh(h);
+	fi->fh = handle_fh(r->mount->handles, h);
 	lost = REPLY(r, fuse_reply_open(r->codec, fi)) < 0;
 	if (lost)
 		request_release_handle(r->thread, r->mount, h);

@@ -25,7 +25,7 @@ static void test_references(void)
 	CHECK_EQ(h->file.fd, -1);
 	CHECK_EQ(h->direct.fd, -1);
 	h->inode = some_inode;
-	fh = handle_fh(h);
+	fh = handle_fh(t, h);
 	CHECK(handle_get(t, fh, some_inode) == h);
 	CHECK(!handle_get(t, fh, other_inode));
 	CHECK(!handle_get(t, fh, NULL));
@@ -38,7 +38,7 @@ static void test_references(void)
 	CHECK_EQ(handle_table_count(t), 0);
 	CHECK(!handle_get(t, fh, some_inode));
 	h = handle_add(t); /* the same place, another number */
-	CHECK_NE(handle_fh(h), fh);
+	CHECK_NE(handle_fh(t, h), fh);
 	CHECK(!h->dir_buf && !h->released && !h->inode);
 	CHECK(!handle_get(t, fh, some_inode));
 	handle_table_destroy(t, count_each, &(unsigned){ 0 });
@@ -52,7 +52,7 @@ static void test_forged(void)
 	REQUIRE(handle_table_create(1000, &t) == 0);
 	h = handle_add(t);
 	h->inode = some_inode;
-	const uint64_t fh = handle_fh(h),
+	const uint64_t fh = handle_fh(t, h),
 		       forged[] = { 0, 1, fh + 1, fh ^ 1ull << 32, fh & UINT32_MAX, UINT64_MAX, UINT32_MAX, fh + 64, fh + (1ull << 40) };
 	for (size_t n = 0; n < sizeof(forged) / sizeof(forged[0]); n++)
 		CHECK(!handle_get(t, forged[n], some_inode));
@@ -90,7 +90,7 @@ static void *hammer(void *arg)
 		if (!h)
 			continue;
 		h->inode = some_inode;
-		uint64_t fh = handle_fh(h);
+		uint64_t fh = handle_fh(t, h);
 		g = handle_get(t, fh, some_inode);
 		CHECK(g == h);
 		CHECK(!handle_put(t, h, true));
