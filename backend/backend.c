@@ -62,6 +62,38 @@ static int check_inject(const struct backend *b, char *err, size_t err_size)
 	return -EINVAL;
 }
 
+int backend_ring_cpu(const struct backend *b, unsigned index)
+{
+	int count = CPU_COUNT(&b->cpus), nth;
+
+	if (!b->cfg.pin || count == 0)
+		return -1;
+	nth = (int)index % count;
+	for (int cpu = 0; cpu < CPU_SETSIZE; cpu++)
+		if (CPU_ISSET(cpu, &b->cpus) && nth-- == 0)
+			return cpu;
+	return -1;
+}
+
+/** make_workers() - waking a thread on another CPU costs more than most of these calls: so each ring has its own. */
+static int make_workers(struct backend *b)
+{
+	unsigned each = (b->cfg.workers_max + b->cfg.rings_count - 1) / b->cfg.rings_count;
+	int res = 0;
+
+	for (unsigned i = 0; i < b->cfg.rings_count && res == 0; i++) {
+		int cpu = backend_ring_cpu(b, i);
+		cpu_set_t cpus = b->cpus;
+
+		if (cpu >= 0) {
+			CPU_ZERO(&cpus);
+			CPU_SET(cpu, &cpus);
+		}
+		res = workers_create(each, &cpus, post_worker_done, &b->workers[i]);
+	}
+	return res;
+}
+
 static int make_shared(struct backend *b)
 {
 	unsigned arrays = b->cfg.file_slots * b->cfg.rings_count;
@@ -75,7 +107,7 @@ static int make_shared(struct backend *b)
 	pthread_mutex_init(&b->closings_lock, NULL);
 	for (unsigned i = 0; i < CLOSINGS_MAX; i++)
 		b->closings_free[b->closings_free_count++] = &b->closings[i];
-	return workers_create(b->cfg.workers_max, &b->cpus, post_worker_done, &b->workers);
+	return make_workers(b);
 }
 
 int backend_create(const struct backend_config *cfg, struct backend **ret_b, char *err, size_t err_size)
@@ -125,7 +157,8 @@ void backend_destroy(struct backend *b)
 {
 	if (!b)
 		return;
-	workers_destroy(b->workers);
+	for (unsigned i = 0; i < BACKEND_RINGS_MAX; i++)
+		workers_destroy(b->workers[i]);
 	for (unsigned i = 0; i < BACKEND_RINGS_MAX; i++) {
 		struct ring *r = atomic_load(&b->rings[i]);
 
@@ -167,5 +200,16 @@ enum op_place backend_op_place(const struct backend *b, enum op_kind kind)
 
 void backend_worker_stats(const struct backend *b, struct worker_stats *ret)
 {
-	workers_stats(b->workers, ret);
+	*ret = (struct worker_stats){ 0 };
+	for (unsigned i = 0; i < b->cfg.rings_count; i++) {
+		struct worker_stats one;
+
+		workers_stats(b->workers[i], &one);
+		ret->done += one.done;
+		ret->threads += one.threads;
+		ret->busy += one.busy;
+		ret->queued += one.queued;
+		if (one.queued_max > ret->queued_max)
+			ret->queued_max = one.queued_max;
+	}
 }

@@ -227,7 +227,7 @@ struct backend_config {
 	unsigned ops_count;       /* op pool per ring, 16..65536 */
 	unsigned file_slots;      /* registered file table per ring, 0 (none)..65536 */
 	unsigned register_after;  /* a file gets a slot at its Nth operation, 1..1000 */
-	unsigned workers_max;     /* 1..256 threads for the whole backend, started on demand */
+	unsigned workers_max;     /* 1..256 threads, shared out among the rings (at least one each), started on demand */
 	unsigned iowq_bounded, iowq_unbounded; /* kernel workers per ring, 0: the kernel's default */
 	unsigned sqpoll_idle_ms;  /* 0: no SQPOLL */
 	enum backend_taskrun taskrun;

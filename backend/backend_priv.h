@@ -19,7 +19,7 @@ struct backend {
 	struct inject inject;      /* its counters are atomic */
 	uint8_t place[OP_KINDS_COUNT]; /* enum op_place; constant */
 	cpu_set_t cpus;            /* constant: where the daemon may run */
-	struct workers *workers;
+	struct workers *workers[BACKEND_RINGS_MAX]; /* one pool a ring, on its CPU where it is pinned */
 	struct slot_arrays arrays;
 	pthread_mutex_t closings_lock; /* guards closings_free and the order of the list */
 	struct closing closings[CLOSINGS_MAX];
@@ -27,5 +27,11 @@ struct backend {
 	unsigned closings_free_count;
 	_Atomic(struct ring *) rings[BACKEND_RINGS_MAX]; /* set once each; freed by backend_destroy() */
 };
+
+/**
+ * backend_ring_cpu() - the CPU that ring @index is pinned to, or -1
+ * Thread: any; constant after backend_create().
+ */
+int backend_ring_cpu(const struct backend *b, unsigned index);
 
 #endif

@@ -91,21 +91,14 @@ static void uring_tune(struct ring *r, int cpu)
 /* Pin the calling thread to its CPU. Return: the CPU; -1: not pinned */
 static int pin_thread(const struct ring *r)
 {
-	const cpu_set_t *all = &r->b->cpus;
-	int nth, count = CPU_COUNT(all);
+	int cpu = backend_ring_cpu(r->b, r->index);
 	cpu_set_t one;
 
-	if (!r->b->cfg.pin || count == 0)
+	if (cpu < 0)
 		return -1;
-	nth = (int)r->index % count;
-	for (int cpu = 0; cpu < CPU_SETSIZE; cpu++) {
-		if (!CPU_ISSET(cpu, all) || nth-- > 0)
-			continue;
-		CPU_ZERO(&one);
-		CPU_SET(cpu, &one);
-		return sched_setaffinity(0, sizeof(one), &one) == 0 ? cpu : -1;
-	}
-	return -1;
+	CPU_ZERO(&one);
+	CPU_SET(cpu, &one);
+	return sched_setaffinity(0, sizeof(one), &one) == 0 ? cpu : -1;
 }
 
 static int pool_make(struct ring *r)

@@ -261,7 +261,7 @@ static void start_on_worker(struct ring *r, struct op *op)
 	int res;
 
 	op->state = OP_QUEUED;
-	res = workers_submit(r->b->workers, op);
+	res = workers_submit(r->b->workers[r->index], op);
 	if (res < 0) {
 		op->res = res;
 		op->state = OP_DONE;
@@ -386,7 +386,7 @@ static bool cancel_here(struct ring *r, struct op *op)
 		}
 		return true;
 	case OP_QUEUED:
-		if (workers_cancel(r->b->workers, target)) {
+		if (workers_cancel(r->b->workers[r->index], target)) {
 			cancelled(r, target);
 		} else {
 			atomic_store(&op_slot(target)->cancelled, true);
