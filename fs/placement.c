@@ -11,19 +11,23 @@
 
 #include "fs/server.h"
 
-#define ALONE_MIN 32u       /* single requests in a row before there is a leader */
+#define ALONE_MIN 32u       /* single requests in a row before there is a leader; doubled when he was given up soon */
+#define ALONE_MAX 32768u
 #define LOOK_EVERY 64u      /* then the caller's CPU is looked up once in so many */
 
 struct placement {
 	_Atomic unsigned leader;    /* thread + 1; 0: all wait */
 	_Atomic unsigned in_flight; /* taken and not answered, all threads */
 	_Atomic unsigned alone;     /* single requests in a row */
+	_Atomic unsigned alone_min; /* as many make a leader now */
 	_Atomic uint64_t changes;
 };
 
 int placement_create(struct placement **ret_p)
 {
 	*ret_p = calloc(1, sizeof(**ret_p));
+	if (*ret_p)
+		atomic_init(&(*ret_p)->alone_min, ALONE_MIN);
 	return *ret_p ? 0 : -ENOMEM;
 }
 
@@ -72,18 +76,23 @@ static int thread_on(const struct server *srv, int cpu)
 int placement_taken(struct server *srv, unsigned index, pid_t pid, bool together)
 {
 	struct placement *p = srv->placement;
-	unsigned others = atomic_fetch_add_explicit(&p->in_flight, 1, memory_order_relaxed), alone;
+	unsigned others = atomic_fetch_add_explicit(&p->in_flight, 1, memory_order_relaxed), alone, min;
 	int thread;
 
 	if (others || together) {
-		atomic_store_explicit(&p->alone, 0, memory_order_relaxed);
-		if (!atomic_exchange(&p->leader, 0))
+		min = atomic_load_explicit(&p->alone_min, memory_order_relaxed);
+		alone = atomic_exchange_explicit(&p->alone, 0, memory_order_relaxed);
+		if (!atomic_load_explicit(&p->leader, memory_order_relaxed) || !atomic_exchange(&p->leader, 0))
 			return -1;
+		/* several callers that only now and then meet are served best by all: do not change to and fro */
+		min = alone > 8 * min ? ALONE_MIN : min < ALONE_MAX ? 2 * min : ALONE_MAX;
+		atomic_store_explicit(&p->alone_min, min, memory_order_relaxed);
 		atomic_fetch_add_explicit(&p->changes, 1, memory_order_relaxed);
 		return (int)srv->threads_count;
 	}
 	alone = atomic_fetch_add_explicit(&p->alone, 1, memory_order_relaxed) + 1;
-	if (srv->threads_count == 1 || alone < ALONE_MIN || alone % LOOK_EVERY != ALONE_MIN % LOOK_EVERY)
+	min = atomic_load_explicit(&p->alone_min, memory_order_relaxed);
+	if (srv->threads_count == 1 || alone < min || (alone - min) % LOOK_EVERY)
 		return -1;
 	thread = thread_on(srv, cpu_of(pid));
 	if (thread < 0 || atomic_exchange(&p->leader, (unsigned)thread + 1) == (unsigned)thread + 1)
