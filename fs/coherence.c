@@ -12,6 +12,9 @@
 #include "fs/request.h"
 #include "fs/session.h"
 
+/** Looks at a file that others of our requests go on changing; then it counts as not known. */
+#define CHANGE_LOOKS_MAX 4u
+
 struct notifier {
 	pthread_t tid;
 	pthread_mutex_t lock;
@@ -159,9 +162,16 @@ void coherence_change_end(struct request *r)
 	if (!i)
 		return;
 	r->changing = NULL;
-	if (!inode_change_end(m->inodes, i))
-		return;
-	seq = inode_data_seq(m->inodes, i);
-	if (sys_statx(r->changing_fd, "", AT_EMPTY_PATH, STATX_TYPE | STATX_MTIME | STATX_SIZE, &stx) == 0)
-		(void)inode_data_check(m->inodes, i, &stx, seq); /* remembers what we made of it */
+	/*
+	 * What we made of it is remembered before this change counts as ended: else a request that comes in
+	 * between would take our change for somebody else's.
+	 */
+	for (unsigned n = 0; n < CHANGE_LOOKS_MAX; n++) {
+		if (!inode_change_alone(m->inodes, i, &seq) ||
+		    sys_statx(r->changing_fd, "", AT_EMPTY_PATH, STATX_TYPE | STATX_MTIME | STATX_SIZE, &stx) < 0)
+			break; /* the last one looks */
+		if (inode_change_end(m->inodes, i, &stx, seq))
+			return;
+	}
+	(void)inode_change_end(m->inodes, i, NULL, 0); /* without a look it always ends */
 }

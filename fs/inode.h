@@ -152,8 +152,14 @@ uint32_t inode_data_seq(struct inode_table *t, struct inode *i);
 enum inode_data inode_data_check(struct inode_table *t, struct inode *i, const struct statx *stx, uint32_t seq);
 /** inode_change_begin() - a request starts to change the data; true: it is the only one. */
 bool inode_change_begin(struct inode_table *t, struct inode *i);
-/** inode_change_end() - it has ended. Return true when it was the last one: a statx now shows what we made of it. */
-bool inode_change_end(struct inode_table *t, struct inode *i);
+/** inode_change_alone() - whether no other request is changing it now; *@ret_seq for inode_change_end(). */
+bool inode_change_alone(struct inode_table *t, struct inode *i, uint32_t *ret_seq);
+/**
+ * inode_change_end() - it has ended
+ * @stx: how the file is now, looked at after inode_change_alone() gave @seq; NULL: not looked at
+ * Return false when another change came and went meanwhile: nothing is done, look again.
+ */
+bool inode_change_end(struct inode_table *t, struct inode *i, const struct statx *stx, uint32_t seq);
 /** inode_opens() - open handles. */
 uint32_t inode_opens(struct inode_table *t, struct inode *i);
 

@@ -20,17 +20,23 @@ static bool data_equal(const struct inode *i, const struct statx *stx)
 	       i->data_size == stx->stx_size;
 }
 
+static void remember(struct inode *i, const struct statx *stx)
+{
+	i->data_known = true;
+	i->data_mtime_sec = stx->stx_mtime.tv_sec;
+	i->data_mtime_nsec = stx->stx_mtime.tv_nsec;
+	i->data_size = stx->stx_size;
+}
+
 enum inode_data inode_data_check(struct inode_table *t, struct inode *i, const struct statx *stx, uint32_t seq)
 {
 	enum inode_data res = INODE_DATA_UNSETTLED;
 
 	pthread_mutex_lock(&t->lock);
 	if (!i->changers && i->data_seq == seq) {
-		res = i->data_known && data_equal(i, stx) ? INODE_DATA_SAME : INODE_DATA_CHANGED;
-		i->data_known = true;
-		i->data_mtime_sec = stx->stx_mtime.tv_sec;
-		i->data_mtime_nsec = stx->stx_mtime.tv_nsec;
-		i->data_size = stx->stx_size;
+		/* nothing known: nothing was cached yet, or our own change was the last and could not be looked at */
+		res = !i->data_known || data_equal(i, stx) ? INODE_DATA_SAME : INODE_DATA_CHANGED;
+		remember(i, stx);
 	}
 	pthread_mutex_unlock(&t->lock);
 	return res;
@@ -47,16 +53,34 @@ bool inode_change_begin(struct inode_table *t, struct inode *i)
 	return first;
 }
 
-bool inode_change_end(struct inode_table *t, struct inode *i)
+bool inode_change_alone(struct inode_table *t, struct inode *i, uint32_t *ret_seq)
 {
-	bool last;
+	bool alone;
+
+	pthread_mutex_lock(&t->lock);
+	alone = i->changers == 1;
+	*ret_seq = i->data_seq;
+	pthread_mutex_unlock(&t->lock);
+	return alone;
+}
+
+bool inode_change_end(struct inode_table *t, struct inode *i, const struct statx *stx, uint32_t seq)
+{
+	bool again;
 
 	pthread_mutex_lock(&t->lock);
 	assert(i->changers > 0);
-	last = --i->changers == 0;
-	i->data_seq++;
+	again = stx && i->changers == 1 && i->data_seq != seq;
+	if (!again) {
+		if (i->changers == 1 && stx)
+			remember(i, stx);
+		else if (i->changers == 1)
+			i->data_known = false;
+		i->changers--;
+		i->data_seq++;
+	}
 	pthread_mutex_unlock(&t->lock);
-	return last;
+	return !again;
 }
 
 uint32_t inode_opens(struct inode_table *t, struct inode *i)
