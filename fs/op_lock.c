@@ -90,17 +90,12 @@ static struct lock_owner **owner_find(struct lock_table *t, const struct inode *
 /** owner_open() - a descriptor for locks: open for writing if that may be, for write locks need it. */
 static int owner_open(const struct request *r, bool *ret_writable)
 {
-	char name[16];
-	struct open_how how = { .flags = O_RDWR | O_CLOEXEC | O_NONBLOCK };
-	int fd;
+	int fd = server_reopen(r->mount->server, r->handle->file.fd, O_RDWR | O_NONBLOCK);
 
-	snprintf(name, sizeof(name), "%d", r->handle->file.fd);
-	fd = sys_openat2(r->mount->server->proc_fd, name, &how);
 	*ret_writable = fd >= 0;
 	if (fd >= 0)
 		return fd;
-	how.flags = O_RDONLY | O_CLOEXEC | O_NONBLOCK;
-	return sys_openat2(r->mount->server->proc_fd, name, &how);
+	return server_reopen(r->mount->server, r->handle->file.fd, O_RDONLY | O_NONBLOCK);
 }
 
 /** owner_get() - the owner of the request, made if need be. Lock held. Return 0 or -errno. */

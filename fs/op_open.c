@@ -293,7 +293,6 @@ static void create_opened(struct op *op)
 {
 	struct request *r = op->owner;
 	struct open_state *s = REQUEST_STATE(r, struct open_state);
-	const struct server *srv = r->mount->server;
 
 	if (op->res == -EEXIST && !(s->flags & O_EXCL)) {
 		/* somebody was faster. Opening his file here would pass by the permission check:
@@ -307,10 +306,7 @@ static void create_opened(struct op *op)
 	}
 	s->fd = (int)op->res;
 	if (r->mount->keep_names) { /* the inode needs an O_PATH descriptor of its own, for it cannot be opened again */
-		const struct open_how how = { .flags = O_PATH | O_CLOEXEC };
-		char name[16];
-		snprintf(name, sizeof(name), "%d", s->fd);
-		s->path_fd = sys_openat2(srv->proc_fd, name, &how);
+		s->path_fd = server_reopen(r->mount->server, s->fd, O_PATH);
 		if (s->path_fd < 0) {
 			int res = s->path_fd;
 			close_fds(r, s);

@@ -7,7 +7,6 @@
  * along the names from the root where file handles cannot be opened.
  */
 #include <errno.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -62,13 +61,10 @@ static void fd_missing(struct request *r, struct inode *i, int *ret_fd, int64_t 
 	/* ESTALE makes the VFS look the name up again */
 	bool gone = err == -ENOENT || err == -ENOTDIR || err == -ELOOP || err == -ESTALE;
 	struct handle *h = gone ? handle_of_inode(r->mount->handles, i) : NULL;
-	const struct open_how how = { .flags = O_PATH | O_CLOEXEC };
 	int fd = -ESTALE, close_fd = -1;
-	char name[16];
 
 	if (h) {
-		snprintf(name, sizeof(name), "%d", h->file.fd);
-		fd = sys_openat2(r->mount->server->proc_fd, name, &how);
+		fd = server_reopen(r->mount->server, h->file.fd, O_PATH);
 		h = handle_put(r->mount->handles, h, false);
 		if (h)
 			request_close_handle(r->thread, r->mount, h);

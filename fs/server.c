@@ -78,19 +78,25 @@ uint64_t server_ino(uint16_t fs, uint64_t ino)
 	return ino >> 48 ? ino * 0x9e3779b97f4a7c15u ^ fs : (uint64_t)fs << 48 | ino;
 }
 
+int server_reopen(const struct server *srv, int fd, int flags)
+{
+	const struct open_how how = { .flags = (uint64_t)(unsigned)flags | O_CLOEXEC };
+	char name[16];
+
+	snprintf(name, sizeof(name), "%d", fd);
+	return sys_openat2(srv->proc_fd, name, &how);
+}
+
 /* ---- backing filesystems ----------------------------------------------------------- */
 
 /** open_real() - a descriptor that is no O_PATH one, as open_by_handle_at(2) wants it; regular files and directories only. */
 static int open_real(const struct server *srv, int fd)
 {
-	struct open_how how = { .flags = O_RDONLY | O_CLOEXEC | O_NONBLOCK };
 	struct statx stx;
-	char name[16];
 
 	if (sys_statx(fd, "", AT_EMPTY_PATH, STATX_TYPE, &stx) < 0 || !(S_ISDIR(stx.stx_mode) || S_ISREG(stx.stx_mode)))
 		return -EINVAL;
-	snprintf(name, sizeof(name), "%d", fd);
-	return sys_openat2(srv->proc_fd, name, &how);
+	return server_reopen(srv, fd, O_RDONLY | O_NONBLOCK);
 }
 
 static void backing_probe(struct mount *m, struct backing_fs *b, int fd)

@@ -139,6 +139,12 @@ void server_make_room(struct mount *m);
 void server_close(struct server_thread *t, int fd, bool slow);
 /** server_close_forgotten() - close the descriptor of a forgotten inode: slow when the file has been unlinked. */
 void server_close_forgotten(struct server_thread *t, int fd);
+/**
+ * server_reopen() - open the file behind descriptor @fd (O_PATH or not) once more, by its magic link (proc(5))
+ * @flags: O_ flags; close-on-exec is added
+ * Thread: any; may wait where opening the file may.  Return: descriptor, owned by the caller, or -errno
+ */
+int server_reopen(const struct server *srv, int fd, int flags);
 /** server_backing() - index of the backing filesystem @dev of @m; adds a new one, probed with @fd on it (O_PATH).
  *  Return the index or -ENFILE. Thread: any; adding one makes a few system calls. */
 int server_backing(struct mount *m, dev_t dev, int fd);

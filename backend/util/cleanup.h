@@ -30,12 +30,4 @@ static inline int take_fd(int *fd)
 	return taken;
 }
 
-/** take_ptr() - hand a CLEANUP_FREE pointer over to another owner. */
-#define take_ptr(p)                        \
-	({                                 \
-		__typeof__(p) taken_ = (p); \
-		(p) = NULL;                \
-		taken_;                    \
-	})
-
 #endif
