@@ -8,8 +8,11 @@
  * closing the descriptor drops what the owner held. flock goes to the backing
  * open of the handle.
  *
- * No lock call waits: who has to wait is parked and tries again (after 1 ms,
- * then less often, 10 ms at most), so that no thread and no ring is held.
+ * No lock call waits: who has to wait is parked, so that no thread and no ring
+ * is held. He tries again when a lock of the file is given back through the
+ * mount; and, since somebody may give one back in SOURCE, after 1 ms, then less
+ * often (10 ms at most). Circles of POSIX locks among those who wait here get
+ * EDEADLK, as in the kernel; one that goes through SOURCE is not seen.
  *
  * Lock: the table's mutex guards owners, waiters and the recent interrupts.
  */
@@ -35,5 +38,8 @@ void lock_table_destroy(struct lock_table *t);
 void lock_release(struct server_thread *t, struct mount *m, struct inode *i, uint64_t fh);
 /** lock_flush() - an open file of @owner was closed: his POSIX locks on @i go. Nothing with locks=local. Thread: any. */
 void lock_flush(struct server_thread *t, struct mount *m, struct inode *i, uint64_t owner);
+
+/** lock_wake() - a lock on @i was given back: those who wait for one try now. Thread: @from. */
+void lock_wake(struct server_thread *from, struct mount *m, const struct inode *i);
 
 #endif

@@ -3,51 +3,19 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
 #include <unistd.h>
 
 #include "backend/util/errno_util.h"
-#include "fs/lock.h"
+#include "fs/lock_table.h"
 #include "fs/ops.h"
 
-#define RECENT_INTERRUPTS 64u
-#define WAIT_FIRST_NS 1000000u
-#define WAIT_LONGEST_NS 10000000u
-
-/** One owner's descriptor of one file. */
-struct lock_owner {
-	struct lock_owner *next;
-	struct inode *inode; /* a reference of its own */
-	uint64_t owner;
-	uint64_t fh;         /* of the open file it last locked through */
-	uint32_t pid;
-	int fd;
-	bool writable;
-};
-
-struct lock_wait {
-	struct lock_wait *next;
-	uint64_t unique;
-	bool interrupted;
-};
-
-struct lock_table {
-	pthread_mutex_t lock;
-	struct lock_owner *owners;
-	struct lock_wait *waits;
-	/* interrupts that came before their request was parked */
-	uint64_t recent[RECENT_INTERRUPTS];
-	unsigned recent_at;
-};
-
 struct lock_state {
-	struct lock_wait wait; /* linked while parked */
+	struct lock_wait wait;
 	struct fuse_lk_in in;
-	bool may_wait, parked;
-	uint64_t wait_ns;
+	bool may_wait;
 };
 
 int lock_table_create(struct lock_table **ret_t)
@@ -131,6 +99,8 @@ static void owner_drop(struct server_thread *t, struct mount *m, struct lock_own
 {
 	(void)close(o->fd); /* nothing was written through it */
 	atomic_fetch_sub(&m->server->budget.used, 1);
+	if (o->holding)
+		lock_wake(t, m, o->inode);
 	server_close_forgotten(t, inode_put(m->inodes, o->inode));
 	free(o);
 }
@@ -190,39 +160,11 @@ static bool valid_range(const struct fuse_file_lock *lk)
 	       (lk->type == F_RDLCK || lk->type == F_WRLCK || lk->type == F_UNLCK);
 }
 
-/* ---- who holds it ------------------------------------------------------------------ */
-
-/** holds() - whether descriptor @fd of ours has a lock that touches @fl: the kernel lists them in fdinfo. */
-static bool holds(int fd, const struct flock *fl)
-{
-	char path[64], line[256];
-	long long start, end, fl_end = fl->l_len ? fl->l_start + fl->l_len - 1 : INT64_MAX;
-	bool found = false;
-	FILE *f;
-
-	snprintf(path, sizeof(path), "/proc/self/fdinfo/%d", fd);
-	f = fopen(path, "re");
-	if (!f)
-		return false;
-	while (!found && fgets(line, sizeof(line), f)) {
-		char *last = strrchr(line, ' ');
-		if (strncmp(line, "lock:", 5) || !last)
-			continue;
-		end = strncmp(last + 1, "EOF", 3) ? strtoll(last + 1, NULL, 10) : INT64_MAX;
-		*last = 0;
-		last = strrchr(line, ' ');
-		start = last ? strtoll(last + 1, NULL, 10) : 0;
-		found = start <= fl_end && end >= fl->l_start;
-	}
-	(void)fclose(f); /* read only */
-	return found;
-}
-
 /** holder_pid() - of the owner that conflicts. Lock held. 0: somebody outside, unknown to the kernel too. */
 static uint32_t holder_pid(struct lock_table *t, const struct inode *i, const struct lock_owner *self, const struct flock *fl)
 {
 	for (struct lock_owner *o = t->owners; o; o = o->next)
-		if (o->inode == i && o != self && holds(o->fd, fl))
+		if (o->inode == i && o != self && lock_owner_conflicts(o, fl))
 			return o->pid;
 	return 0;
 }
@@ -231,6 +173,7 @@ void op_getlk(struct request *r, uint64_t nodeid, const struct fuse_lk_in *in)
 {
 	struct lock_table *t = r->mount->locks;
 	struct flock fl = to_flock(&in->lk);
+	struct flock wanted = fl;
 	struct lock_owner *o;
 	int res;
 
@@ -245,7 +188,7 @@ void op_getlk(struct request *r, uint64_t nodeid, const struct fuse_lk_in *in)
 	if (res == 0)
 		res = (int)errno_result(fcntl(o->fd, F_OFD_GETLK, &fl));
 	if (res == 0 && fl.l_type != F_UNLCK && fl.l_pid <= 0)
-		fl.l_pid = (pid_t)holder_pid(t, r->inode, o, &fl);
+		fl.l_pid = (pid_t)holder_pid(t, r->inode, o, &wanted);
 	pthread_mutex_unlock(&t->lock);
 	if (res < 0)
 		request_reply_err(r, res);
@@ -260,7 +203,11 @@ static int try_flock(struct request *r, const struct fuse_lk_in *in)
 {
 	int op = in->lk.type == F_RDLCK ? LOCK_SH : in->lk.type == F_WRLCK ? LOCK_EX : LOCK_UN;
 
-	return (int)errno_result(flock(r->handle->file.fd, op | LOCK_NB));
+	int res = (int)errno_result(flock(r->handle->file.fd, op | LOCK_NB));
+
+	if (res == 0 && op != LOCK_EX)
+		lock_wake(r->thread, r->mount, r->inode);
+	return res;
 }
 
 static int try_record(struct request *r, const struct fuse_lk_in *in)
@@ -280,90 +227,44 @@ static int try_record(struct request *r, const struct fuse_lk_in *in)
 		res = (int)errno_result(fcntl(o->fd, F_OFD_SETLK, &fl));
 		if (res == -EBADF && fl.l_type == F_WRLCK && !o->writable)
 			res = -ENOLCK; /* the daemon may not open the backing file for writing */
+		if (res == 0 && fl.l_type != F_UNLCK)
+			o->holding = true;
+		else if (res == 0 && fl.l_start == 0 && fl.l_len == 0)
+			o->holding = false;
 	}
 	pthread_mutex_unlock(&t->lock);
+	if (res == 0 && fl.l_type != F_WRLCK)
+		lock_wake(r->thread, r->mount, r->inode);
 	return res == -EACCES ? -EAGAIN : res;
-}
-
-static void park(struct request *r);
-
-/** unpark() - out of the list; whether an interrupt has come. */
-static bool unpark(struct request *r)
-{
-	struct lock_state *s = REQUEST_STATE(r, struct lock_state);
-	struct lock_table *t = r->mount->locks;
-	struct lock_wait **at;
-
-	if (!s->parked)
-		return false;
-	pthread_mutex_lock(&t->lock);
-	for (at = &t->waits; *at != &s->wait; at = &(*at)->next)
-		;
-	*at = s->wait.next;
-	pthread_mutex_unlock(&t->lock);
-	s->parked = false;
-	r->thread->parked--;
-	return s->wait.interrupted;
 }
 
 static void try_lock(struct request *r)
 {
 	struct lock_state *s = REQUEST_STATE(r, struct lock_state);
-	int res = s->in.lk_flags & FUSE_LK_FLOCK ? try_flock(r, &s->in) : try_record(r, &s->in);
+	bool record = !(s->in.lk_flags & FUSE_LK_FLOCK);
+	int res = record ? try_record(r, &s->in) : try_flock(r, &s->in);
 
 	if (res == -EAGAIN && s->may_wait) {
 		if (r->channel->stopping)
 			res = -EINTR;
 		else if (r->thread->parked >= LOCK_WAITS_MAX)
 			res = -ENOLCK;
-		else {
-			park(r);
+		else
+			res = lock_wait_park(r, &s->wait);
+		if (res == 0)
 			return;
-		}
 	}
 	request_reply_err(r, res);
 }
 
-static void waited(struct op *op)
+static void waited(struct request *r, bool interrupted)
 {
-	struct request *r = op->owner;
-
-	if (unpark(r)) {
+	if (interrupted) {
 		stats_add(&r->thread->stats.interrupts, 1);
 		request_reply_err(r, -EINTR);
 		return;
 	}
 	try_lock(r);
-}
-
-static bool recently_interrupted(const struct lock_table *t, uint64_t unique)
-{
-	for (unsigned n = 0; n < RECENT_INTERRUPTS; n++)
-		if (t->recent[n] == unique)
-			return true;
-	return false;
-}
-
-/** park() - try again a little later. */
-static void park(struct request *r)
-{
-	struct lock_state *s = REQUEST_STATE(r, struct lock_state);
-	struct lock_table *t = r->mount->locks;
-	struct op *op = request_op(r, OP_TIMEOUT, waited);
-
-	if (!op)
-		return;
-	pthread_mutex_lock(&t->lock);
-	s->wait = (struct lock_wait){ .next = t->waits, .unique = r->in->unique, .interrupted = recently_interrupted(t, r->in->unique) };
-	t->waits = &s->wait;
-	pthread_mutex_unlock(&t->lock);
-	s->parked = true;
-	r->thread->parked++;
-	s->wait_ns = s->wait_ns ? s->wait_ns * 2 : WAIT_FIRST_NS;
-	if (s->wait_ns > WAIT_LONGEST_NS)
-		s->wait_ns = WAIT_LONGEST_NS;
-	op->off = s->wait_ns;
-	ring_submit(op);
 }
 
 void op_setlk(struct request *r, uint64_t nodeid, const struct fuse_lk_in *in, bool wait)
@@ -377,23 +278,20 @@ void op_setlk(struct request *r, uint64_t nodeid, const struct fuse_lk_in *in, b
 		return;
 	}
 	*s = (struct lock_state){ .in = *in, .may_wait = wait };
+	s->wait = (struct lock_wait){ .request = r,
+				      .unique = r->in->unique,
+				      .tid = (pid_t)r->in->pid,
+				      .inode = r->inode,
+				      .owner = in->owner,
+				      .record = !(in->lk_flags & FUSE_LK_FLOCK),
+				      .fl = to_flock(&in->lk),
+				      .over = waited };
 	try_lock(r);
 }
 
 void op_interrupt(struct request *r, const struct fuse_interrupt_in *in)
 {
-	struct lock_table *t = r->mount->locks;
-	struct lock_wait *w;
-
-	if (t) {
-		pthread_mutex_lock(&t->lock);
-		for (w = t->waits; w && w->unique != in->unique; w = w->next)
-			;
-		if (w)
-			w->interrupted = true;
-		else
-			t->recent[t->recent_at++ % RECENT_INTERRUPTS] = in->unique;
-		pthread_mutex_unlock(&t->lock);
-	}
+	if (r->mount->locks)
+		lock_wait_interrupt(r->thread, r->mount->locks, in->unique);
 	request_reply_none(r); /* the answer is that of the interrupted request */
 }

@@ -376,8 +376,10 @@ void op_release(struct request *r, uint64_t nodeid, uint64_t fh, const struct fu
 {
 	if (!request_inode(r, nodeid) || !request_handle(r, fh))
 		return;
-	if (in->release_flags & FUSE_RELEASE_FLOCK_UNLOCK)
+	if (in->release_flags & FUSE_RELEASE_FLOCK_UNLOCK) {
 		(void)flock(r->handle->file.fd, LOCK_UN); /* the close that follows would do it, but a ring may hold the file a moment longer */
+		lock_wake(r->thread, r->mount, r->inode);
+	}
 	if (in->release_flags & FUSE_RELEASE_FLUSH)
 		lock_flush(r->thread, r->mount, r->inode, in->lock_owner);
 	lock_release(r->thread, r->mount, r->inode, fh);
