@@ -103,6 +103,8 @@ enum {
 	OPF_WORKER = 1 << 2, /* this one on a worker thread, whatever the policy says */
 	OPF_INLINE = 1 << 3, /* this one cannot wait: on the calling thread
 	                        (unless the backend was told to force the ring) */
+	OPF_QUICK = 1 << 5,  /* on a local filesystem: kinds that are mostly quick (op.c) are done at once on the
+	                        calling thread as long as they have been quick (quick.h) */
 	OPF_LINK = 1 << 4,   /* in the ring: the next op submitted on this ring is linked
 	                        behind this one (IOSQE_IO_LINK); it ends with
 	                        -ECANCELED when this one fails or is short */
@@ -162,16 +164,22 @@ struct bfile {
 /** bfile_init() - take over @fd. Thread: any. */
 void bfile_init(struct bfile *f, int fd);
 
+enum bfile_close_how {
+	BFILE_CLOSE_NOW,   /* at once, on this thread: the last close has nothing to wait for */
+	BFILE_CLOSE_SLOW,  /* it may have to wait (much to free, a network filesystem): by a kernel worker */
+	BFILE_CLOSE_QUICK, /* a file of a local filesystem that was written to: as OPF_QUICK says */
+};
+
 /**
  * bfile_close() - give back all slots in all rings, then close the descriptor
  * @r: ring of the calling thread
  * @f: no operation on it may be in flight; may be reused or freed on return
- * @slow: the last close may have to wait (a file open for writing, an unlinked one):
- *        close on a kernel worker
+ * @how: on which thread the descriptor is closed; not BFILE_CLOSE_NOW, and other rings hold slots:
+ *       the last of them closes it on a kernel worker
  * Slots of other rings are given back by their own threads soon after (they are woken).
  * Return: nothing; an error of close(2) after a successful flush has no one to go to and is counted.
  */
-void bfile_close(struct ring *r, struct bfile *f, bool slow);
+void bfile_close(struct ring *r, struct bfile *f, enum bfile_close_how how);
 
 /* ---- one operation ------------------------------------------------------- */
 
@@ -233,6 +241,7 @@ struct backend_config {
 	enum backend_taskrun taskrun;
 	bool pin;                 /* ring i on the i-th CPU of the daemon's affinity mask */
 	bool force_ring;          /* everything that io_uring has goes through it */
+	bool no_quick;            /* OPF_QUICK means nothing */
 	const char *deny;         /* comma-separated features not to use, or NULL */
 	const char *inject;       /* tests: "KIND:NTH:RES[,..]" the NTH op of KIND completes through
 	                             a NOP with RES as result (or through the worker path), or NULL;
@@ -343,6 +352,7 @@ struct ring_stats {
 	uint64_t close_errors;
 	uint64_t bad_tags;       /* completions that match no live op: always 0 */
 	uint64_t injected;
+	uint64_t quick, quick_slow; /* ops done at once because such ops have been quick; those that were not */
 	uint64_t place[OP_PLACES_COUNT]; /* ops by place */
 	uint64_t kind_count[OP_KINDS_COUNT];
 	uint64_t kind_errors[OP_KINDS_COUNT];

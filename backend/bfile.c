@@ -55,7 +55,7 @@ static void close_done(struct op *op)
 		RING_COUNT(op->ring, close_errors, 1);
 }
 
-static void close_slowly(struct ring *r, int fd)
+static void close_in_ring(struct ring *r, int fd, uint16_t flags)
 {
 	struct op *op = r->uring_made && !r->closing ? ring_op_get(r) : NULL;
 
@@ -64,7 +64,7 @@ static void close_slowly(struct ring *r, int fd)
 		return;
 	}
 	op->kind = OP_CLOSE;
-	op->flags = OPF_ASYNC;
+	op->flags = flags;
 	op->fd = fd;
 	op->done = close_done;
 	ring_submit_internal(op);
@@ -86,7 +86,7 @@ static void closing_end(void *arg, struct closing *c)
 	struct ring *r = arg;
 	struct backend *b = r->b;
 
-	close_slowly(r, c->fd);
+	close_in_ring(r, c->fd, OPF_ASYNC);
 	pthread_mutex_lock(&b->closings_lock);
 	b->closings_free[b->closings_free_count++] = c;
 	pthread_mutex_unlock(&b->closings_lock);
@@ -123,7 +123,7 @@ static void retire_elsewhere(struct ring *r, unsigned index, int32_t slot, struc
 		(void)filetable_retire_asked(&to->files, NULL, closing_end, r);
 }
 
-void bfile_close(struct ring *r, struct bfile *f, bool slow)
+void bfile_close(struct ring *r, struct bfile *f, enum bfile_close_how how)
 {
 	uint64_t rings = atomic_load_explicit(&f->slot_rings, memory_order_acquire);
 	uint64_t others = rings & ~(UINT64_C(1) << r->index);
@@ -134,7 +134,7 @@ void bfile_close(struct ring *r, struct bfile *f, bool slow)
 		filetable_retire(&r->files, &r->uring, slots[r->index]);
 		RING_COUNT(r, slots_retired, 1);
 	}
-	if (others && slow) {
+	if (others && how != BFILE_CLOSE_NOW) {
 		c = closing_get(r->b);
 		if (c) {
 			c->fd = f->fd;
@@ -145,9 +145,9 @@ void bfile_close(struct ring *r, struct bfile *f, bool slow)
 		if (others & 1)
 			retire_elsewhere(r, i, slots[i], c);
 	slot_arrays_give(&r->b->arrays, slots);
-	if (slow && !c)
-		close_slowly(r, f->fd);
-	else if (!slow)
+	if (how == BFILE_CLOSE_NOW)
 		close_now(r, f->fd);
+	else if (!c)
+		close_in_ring(r, f->fd, how == BFILE_CLOSE_QUICK ? OPF_QUICK : OPF_ASYNC);
 	bfile_init(f, -1);
 }

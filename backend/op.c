@@ -270,21 +270,21 @@ const struct op_row op_table[OP_KINDS_COUNT] = {
 	/* WILLNEED may read */
 	ROW_RING(FADVISE, WORKER, IORING_OP_FADVISE, -1, OPT_FILE | OPT_LEN32, prep_fadvise, sysop_fadvise),
 	/* 1.3 us batched against 1.0; cold directories wait, creating is punted (+5..35 us) and journals */
-	ROW_RING(OPENAT, WORKER, IORING_OP_OPENAT2, -1, OPT_RETRY | OPT_NAMES, prep_openat, sysop_openat),
+	ROW_RING(OPENAT, WORKER, IORING_OP_OPENAT2, -1, OPT_RETRY | OPT_NAMES | OPT_QUICK, prep_openat, sysop_openat),
 	/* last close of a written file may wait. Not retried: the descriptor is gone whatever the answer */
-	ROW_RING(CLOSE, WORKER, IORING_OP_CLOSE, -1, 0, prep_close, sysop_close),
+	ROW_RING(CLOSE, WORKER, IORING_OP_CLOSE, -1, OPT_QUICK, prep_close, sysop_close),
 	/* by name; a held descriptor (0.33 us against 4.4..49) goes inline, see ring_place_of() */
 	ROW_RING(STATX, WORKER, IORING_OP_STATX, -1, OPT_RETRY, prep_statx, sysop_statx),
-	/* names: punted (7..12 us, +5 on the same CPU), but they wait for the journal and for cold blocks */
-	ROW_RING(UNLINKAT, WORKER, IORING_OP_UNLINKAT, -1, OPT_RETRY, prep_unlinkat, sysop_unlinkat),
-	ROW_RING(MKDIRAT, WORKER, IORING_OP_MKDIRAT, -1, OPT_RETRY | OPT_NAMES, prep_mkdirat, sysop_mkdirat),
-	ROW_RING(SYMLINKAT, WORKER, IORING_OP_SYMLINKAT, -1, OPT_RETRY, prep_symlinkat, sysop_symlinkat),
-	ROW_RING(LINKAT, WORKER, IORING_OP_LINKAT, -1, OPT_RETRY, prep_linkat, sysop_linkat),
-	ROW_RING(RENAMEAT, WORKER, IORING_OP_RENAMEAT, -1, OPT_RETRY, prep_renameat, sysop_renameat),
-	/* punted (4.7..67 us against 0.6): may read a block of attributes; use OPF_INLINE where it cannot */
-	ROW_RING(GETXATTR, WORKER, IORING_OP_GETXATTR, IORING_OP_FGETXATTR, OPT_RETRY | OPT_FILE,
+	/* names: punted (7..12 us, +5 on the same CPU..35), they may wait for the journal and for cold blocks: OPT_QUICK */
+	ROW_RING(UNLINKAT, WORKER, IORING_OP_UNLINKAT, -1, OPT_RETRY | OPT_QUICK, prep_unlinkat, sysop_unlinkat),
+	ROW_RING(MKDIRAT, WORKER, IORING_OP_MKDIRAT, -1, OPT_RETRY | OPT_NAMES | OPT_QUICK, prep_mkdirat, sysop_mkdirat),
+	ROW_RING(SYMLINKAT, WORKER, IORING_OP_SYMLINKAT, -1, OPT_RETRY | OPT_QUICK, prep_symlinkat, sysop_symlinkat),
+	ROW_RING(LINKAT, WORKER, IORING_OP_LINKAT, -1, OPT_RETRY | OPT_QUICK, prep_linkat, sysop_linkat),
+	ROW_RING(RENAMEAT, WORKER, IORING_OP_RENAMEAT, -1, OPT_RETRY | OPT_QUICK, prep_renameat, sysop_renameat),
+	/* punted (4.7..67 us against 0.6): may read a block of attributes */
+	ROW_RING(GETXATTR, WORKER, IORING_OP_GETXATTR, IORING_OP_FGETXATTR, OPT_RETRY | OPT_FILE | OPT_QUICK,
 		 prep_getxattr, sysop_getxattr),
-	ROW_RING(SETXATTR, WORKER, IORING_OP_SETXATTR, IORING_OP_FSETXATTR, OPT_RETRY | OPT_FILE,
+	ROW_RING(SETXATTR, WORKER, IORING_OP_SETXATTR, IORING_OP_FSETXATTR, OPT_RETRY | OPT_FILE | OPT_QUICK,
 		 prep_setxattr, sysop_setxattr),
 	/* always punted; waits for pipe or disk */
 	ROW_RING(SPLICE, WORKER, IORING_OP_SPLICE, -1, 0, prep_splice, sysop_splice),
@@ -293,17 +293,17 @@ const struct op_row op_table[OP_KINDS_COUNT] = {
 	ROW_RING(CANCEL, INLINE, IORING_OP_ASYNC_CANCEL, -1, 0, prep_cancel, sysop_cancel),
 	ROW_RING(DEVICE_CMD, INLINE, IORING_OP_URING_CMD, -1, OPT_FILE | OPT_NO_SYS | OPT_WAITS,
 		 prep_device_cmd, sysop_refuse),
-	/* calls that io_uring lacks; each may wait for the disk */
-	ROW_WORKER(MKNODAT, OPT_RETRY | OPT_NAMES, sysop_mknodat),
-	ROW_WORKER(READLINK, OPT_RETRY, sysop_readlink),
-	ROW_WORKER(GETDENTS, OPT_RETRY, sysop_getdents),
-	ROW_WORKER(SETATTR, 0, sysop_setattr),
-	ROW_WORKER(STATFS, OPT_RETRY, sysop_statfs),
-	ROW_WORKER(LISTXATTR, OPT_RETRY, sysop_listxattr),
-	ROW_WORKER(REMOVEXATTR, OPT_RETRY, sysop_removexattr),
-	ROW_WORKER(LSEEK, OPT_RETRY, sysop_lseek),
+	/* calls that io_uring lacks; each may wait for the disk; by a worker thread they cost 10..50 us more: OPT_QUICK */
+	ROW_WORKER(MKNODAT, OPT_RETRY | OPT_NAMES | OPT_QUICK, sysop_mknodat),
+	ROW_WORKER(READLINK, OPT_RETRY | OPT_QUICK, sysop_readlink),
+	ROW_WORKER(GETDENTS, OPT_RETRY | OPT_QUICK, sysop_getdents),
+	ROW_WORKER(SETATTR, OPT_QUICK, sysop_setattr),
+	ROW_WORKER(STATFS, OPT_RETRY | OPT_QUICK, sysop_statfs),
+	ROW_WORKER(LISTXATTR, OPT_RETRY | OPT_QUICK, sysop_listxattr),
+	ROW_WORKER(REMOVEXATTR, OPT_RETRY | OPT_QUICK, sysop_removexattr),
+	ROW_WORKER(LSEEK, OPT_RETRY | OPT_QUICK, sysop_lseek),
 	ROW_WORKER(COPY_RANGE, OPT_RETRY, sysop_copy_range),
-	ROW_WORKER(ACCESS, OPT_RETRY, sysop_access),
+	ROW_WORKER(ACCESS, OPT_RETRY | OPT_QUICK, sysop_access),
 	ROW_WORKER(IOCTL, 0, sysop_ioctl),
 	ROW_WORKER(SYNCFS, OPT_RETRY, sysop_syncfs),
 	/* encodes what the inode in memory knows: cannot wait */

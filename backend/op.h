@@ -22,6 +22,7 @@ enum {
 	OPT_NAMES = 1 << 4,    /* may make a name: the umask matters */
 	OPT_LEN32 = 1 << 5,    /* the ring's entry has only 32 bits for the length */
 	OPT_WAITS = 1 << 7,   /* waits for an event: says nothing of kernel workers when it takes long */
+	OPT_QUICK = 1 << 8,    /* with OPF_QUICK: mostly too quick for a hand-over (quick.h) */
 	OPT_NO_SYS = 1 << 6,   /* exists in the ring only: the system call part just refuses */
 };
 
@@ -56,6 +57,7 @@ struct op_slot {
 	bool umask_held;      /* counted in ring->umask_inflight */
 	bool inject;          /* the next completion is inject_res */
 	bool internal;        /* not counted as the caller's */
+	bool quick;           /* on the ring's thread though it may wait: timed */
 	int32_t inject_res;
 	int32_t personality;  /* acquired for the entry being built; 0: none */
 	uint32_t enter_no;    /* number of the enter that submits it */

@@ -17,6 +17,7 @@
 #include "creds.h"
 #include "filetable.h"
 #include "op.h"
+#include "quick.h"
 
 /** A FIFO of ops through op->next. */
 struct op_list {
@@ -54,6 +55,7 @@ struct ring {
 	struct op_list done;      /* results known, callbacks to come */
 	struct op_slot *chain_first, *chain_last; /* linked ops whose end has not come yet */
 
+	struct quick quick[OP_KINDS_COUNT];
 	struct personalities personalities;
 	uint16_t own_personality; /* the daemon's own identity, registered; 0: none */
 	struct filetable files;
@@ -134,6 +136,13 @@ struct io_uring_sqe *ring_get_sqe(struct ring *r);
 
 /** ring_submit_internal() - as ring_submit(), for the backend's own ops: no caller sees them. Owner. */
 void ring_submit_internal(struct op *op);
+
+/* ---- quick.c --------------------------------------------------------------- */
+
+/** ring_op_is_quick() - whether @op, which may wait, is done at once because such ops have been quick (quick.h). Owner. */
+bool ring_op_is_quick(const struct ring *r, const struct op *op);
+/** ring_note_quick() - it has been done, from @begin_ns (monotonic) until now. Owner. */
+void ring_note_quick(struct ring *r, struct op *op, uint64_t begin_ns);
 
 /* ---- complete.c ----------------------------------------------------------- */
 

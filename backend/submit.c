@@ -285,10 +285,13 @@ static void start_inline(struct ring *r, struct op *op)
 	if (slot->inject) {
 		op->res = slot->inject_res;
 	} else {
+		uint64_t begin_ns = slot->quick ? stats_now_ns() : 0;
 		int res = creds_enter(&op->creds);
 
 		op->res = res < 0 ? res : op_row(op)->sys(op);
 		creds_leave(); /* at once: entries that the ring submits take this thread's identity */
+		if (slot->quick)
+			ring_note_quick(r, op, begin_ns);
 	}
 	op->state = OP_DONE;
 	if (r->inline_depth >= RING_INLINE_DEPTH_MAX) {
@@ -415,6 +418,9 @@ static void prepare(struct ring *r, struct op *op)
 		op->start_ns = stats_now_ns();
 	}
 	op->place = place_of(r, op);
+	slot->quick = op->place != OP_PLACE_INLINE && ring_op_is_quick(r, op);
+	if (slot->quick)
+		op->place = OP_PLACE_INLINE;
 	if (op->kind == OP_OPENAT && op->place == OP_PLACE_RING && r->b->cfg.force_ring)
 		op->how.resolve &= ~(uint64_t)RESOLVE_CACHED;
 	if (r->b->inject.rules_count)

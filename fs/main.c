@@ -158,6 +158,7 @@ static int make_backend(struct server *srv, char *err, size_t err_size)
 		.taskrun = (enum backend_taskrun)o->taskrun,
 		.pin = o->pin,
 		.force_ring = o->policy == POLICY_RING,
+		.no_quick = o->policy == POLICY_NOWAIT,
 		.inject = o->inject,
 	};
 	int res;

@@ -210,6 +210,7 @@ static void dir_fill(struct request *r)
 		return;
 	}
 	op->kind = OP_GETDENTS;
+	op->flags = r->mount->backing[r->inode->fs].local ? OPF_QUICK : 0;
 	op->done = dir_filled;
 	op->owner = r;
 	op->fd = h->file.fd;

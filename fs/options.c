@@ -19,7 +19,7 @@ static const char *const cache_choices[] = { "none", "auto", "always", NULL };
 static const char *const locks_choices[] = { "local", "shared", NULL };
 static const char *const transport_choices[] = { "auto", "dev", "uring", NULL };
 static const char *const taskrun_choices[] = { "auto", "defer", "coop", "none", NULL };
-static const char *const policy_choices[] = { "auto", "ring", NULL };
+static const char *const policy_choices[] = { "auto", "ring", "nowait", NULL };
 
 static const struct opt_row rows[] = {
 	{ "cache", OPT_CHOICE, FIELD(cache), .choices = cache_choices, .value = "auto",
@@ -65,7 +65,7 @@ static const struct opt_row rows[] = {
 	{ "sqpoll", OPT_UINT, FIELD(sqpoll), 0, 60000, .value = "0", .unit = "milliseconds",
 	  .help = "Submission by a kernel thread that sleeps after this idle time; 0: off" },
 	{ "policy", OPT_CHOICE, FIELD(policy), .choices = policy_choices, .value = "auto",
-	  .help = "ring: everything that io_uring has goes through it; auto: what cannot wait is called directly" },
+	  .help = "ring: everything that io_uring has goes through it; nowait: what cannot wait is called directly; auto: that, and on a local disk also calls on names and attributes, as long as they are quick" },
 	{ "pin", OPT_FLAG, FIELD(pin), .negatable = true, .value = "on", .help = "Keep each serving thread on its CPU" },
 	{ "workers", OPT_UINT, FIELD(workers), 1, 256, .value = "8",
 	  .help = "Most threads for the calls that io_uring lacks" },

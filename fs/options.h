@@ -10,7 +10,7 @@
 enum cache_mode { CACHE_NONE, CACHE_AUTO, CACHE_ALWAYS };
 enum locks_mode { LOCKS_LOCAL, LOCKS_SHARED };
 enum transport_kind { TRANSPORT_AUTO, TRANSPORT_DEV, TRANSPORT_URING };
-enum policy_mode { POLICY_AUTO, POLICY_RING };
+enum policy_mode { POLICY_AUTO, POLICY_RING, POLICY_NOWAIT };
 
 struct options {
 	char *source;     /* as given; source_real is resolved */

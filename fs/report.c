@@ -118,6 +118,8 @@ static unsigned figures(const struct server *srv, const struct totals *s, struct
 		{ "ring_close_errors", s->ring.close_errors },
 		{ "ring_bad_tags", s->ring.bad_tags },
 		{ "ring_injected", s->ring.injected },
+		{ "ops_quick", s->ring.quick },
+		{ "ops_quick_slow", s->ring.quick_slow },
 		{ "ops_inline", s->ring.place[OP_PLACE_INLINE] },
 		{ "ops_ring", s->ring.place[OP_PLACE_RING] },
 		{ "ops_worker", s->ring.place[OP_PLACE_WORKER] },

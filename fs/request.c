@@ -245,6 +245,8 @@ struct op *request_op(struct request *r, enum op_kind kind, op_done_fn done)
 	op->kind = (uint16_t)kind;
 	op->done = done;
 	op->owner = r;
+	if (r->inode && r->mount->backing[r->inode->fs].local)
+		op->flags = OPF_QUICK;
 	return op;
 }
 
@@ -440,12 +442,13 @@ void request_close_handle(struct server_thread *t, struct mount *m, struct handl
 {
 	struct inode *i = h->inode;
 	unsigned fds = h->has_direct ? 2 : 1;
+	enum bfile_close_how how = h->writable ? server_close_speed(m->server, h->file.fd) : BFILE_CLOSE_NOW;
 
 	if (h->writable)
 		atomic_store_explicit(&m->server->slow_close_ns, stats_now_ns(), memory_order_relaxed);
-	bfile_close(t->ring, &h->file, h->writable);
+	bfile_close(t->ring, &h->file, how);
 	if (h->has_direct)
-		bfile_close(t->ring, &h->direct, h->writable);
+		bfile_close(t->ring, &h->direct, how);
 	atomic_fetch_sub(&m->server->budget.used, fds);
 	handle_free(m->handles, h);
 	inode_open_count(m->inodes, i, -1);

@@ -2,15 +2,19 @@
 #include "server.h"
 
 #include <errno.h>
+#include <linux/magic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/sysmacros.h>
+#include <sys/vfs.h>
 #include <unistd.h>
 
 #include "backend/util/cleanup.h"
 #include "fs/session.h"
 
+/** A file with so many blocks of 512 bytes is freed in the time of a quick call. */
+#define QUICK_FREE_BLOCKS 256u
 /** So long after a close that freed space a full filesystem may not be so full. */
 #define SPACE_WAIT_NS 200000000u
 
@@ -31,13 +35,13 @@ static void closed(struct op *op)
 	(void)op; /* a close error after the last flush has no one to go to; the backend counts it */
 }
 
-void server_close(struct server_thread *t, int fd, bool slow)
+static void close_how(struct server_thread *t, int fd, enum bfile_close_how how)
 {
 	struct op *op;
 
 	if (fd < 0)
 		return;
-	if (slow)
+	if (how != BFILE_CLOSE_NOW)
 		atomic_store_explicit(&t->server->slow_close_ns, stats_now_ns(), memory_order_relaxed);
 	op = ring_op_get(t->ring);
 	if (!op) {
@@ -47,20 +51,34 @@ void server_close(struct server_thread *t, int fd, bool slow)
 	op->kind = OP_CLOSE;
 	op->fd = fd;
 	op->done = closed;
-	op->flags = slow ? OPF_ASYNC : OPF_INLINE;
+	op->flags = how == BFILE_CLOSE_SLOW ? OPF_ASYNC : how == BFILE_CLOSE_QUICK ? OPF_QUICK : OPF_INLINE;
 	ring_submit(op);
+}
+
+void server_close(struct server_thread *t, int fd, bool slow)
+{
+	close_how(t, fd, slow ? BFILE_CLOSE_SLOW : BFILE_CLOSE_NOW);
+}
+
+enum bfile_close_how server_close_speed(const struct server *srv, int fd)
+{
+	struct statx stx;
+
+	if (atomic_load_explicit(&srv->remote, memory_order_relaxed) || sys_statx(fd, "", AT_EMPTY_PATH, STATX_NLINK | STATX_BLOCKS, &stx) < 0)
+		return BFILE_CLOSE_SLOW;
+	/* the last reference to an unlinked file frees its blocks */
+	return stx.stx_nlink == 0 && stx.stx_blocks > QUICK_FREE_BLOCKS ? BFILE_CLOSE_SLOW : BFILE_CLOSE_QUICK;
 }
 
 void server_close_forgotten(struct server_thread *t, int fd)
 {
 	struct statx stx;
-	bool slow;
+	bool unlinked;
 
 	if (fd < 0)
 		return;
-	/* the last reference to an unlinked file frees its blocks: not on this thread */
-	slow = sys_statx(fd, "", AT_EMPTY_PATH, STATX_NLINK, &stx) < 0 || stx.stx_nlink == 0;
-	server_close(t, fd, slow);
+	unlinked = sys_statx(fd, "", AT_EMPTY_PATH, STATX_NLINK, &stx) < 0 || stx.stx_nlink == 0;
+	close_how(t, fd, unlinked ? server_close_speed(t->server, fd) : BFILE_CLOSE_NOW);
 }
 
 bool server_space_may_come(const struct server *srv)
@@ -99,6 +117,20 @@ static int open_real(const struct server *srv, int fd)
 	return server_reopen(srv, fd, O_RDONLY | O_NONBLOCK);
 }
 
+/** is_local() - known filesystems only: what a network filesystem waits for has no bound. */
+static bool is_local(int fd)
+{
+	static const unsigned local[] = { EXT4_SUPER_MAGIC, XFS_SUPER_MAGIC, BTRFS_SUPER_MAGIC, TMPFS_MAGIC, F2FS_SUPER_MAGIC };
+	struct statfs st;
+
+	if (fstatfs(fd, &st) < 0)
+		return false;
+	for (size_t n = 0; n < sizeof(local) / sizeof(local[0]); n++)
+		if ((unsigned)st.f_type == local[n])
+			return true;
+	return false;
+}
+
 static void backing_probe(struct mount *m, struct backing_fs *b, int fd)
 {
 	union {
@@ -109,6 +141,9 @@ static void backing_probe(struct mount *m, struct backing_fs *b, int fd)
 	int mount_id;
 
 	b->mount_fd = -1;
+	b->local = is_local(fd);
+	if (!b->local)
+		atomic_store(&m->server->remote, true);
 	b->handles = sys_name_to_handle(fd, "", AT_EMPTY_PATH, &fh.h, &mount_id) == 0;
 	if (!b->handles || !m->server->open_handles)
 		return;

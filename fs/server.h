@@ -39,6 +39,7 @@ struct backing_fs {
 	dev_t dev;
 	int mount_fd;        /* a directory of it for open_by_handle_at(2), or -1 */
 	bool handles;        /* name_to_handle_at(2) works: identity by file handle */
+	bool local;          /* on a disk of this machine, or in its memory: calls are mostly quick (OPF_QUICK) */
 };
 
 struct channel {
@@ -130,6 +131,7 @@ struct server {
 	int event_fd;             /* threads -> main: a channel has ended */
 	int proc_fd;              /* /proc/self/fd */
 	uint64_t start_ns;
+	_Atomic bool remote;      /* a filesystem was seen that is not local (struct backing_fs) */
 	_Atomic uint64_t slow_close_ns; /* when a close last started that may free space; 0: never */
 };
 
@@ -137,7 +139,9 @@ struct server {
 void server_make_room(struct mount *m);
 /** server_close() - close @fd in the ring of @t; @slow: the last close may wait (see bfile_close()). -1 is ignored. */
 void server_close(struct server_thread *t, int fd, bool slow);
-/** server_close_forgotten() - close the descriptor of a forgotten inode: slow when the file has been unlinked. */
+/** server_close_speed() - how the last descriptor of a file that was written or unlinked is to be closed. @fd: of it. Thread: any. */
+enum bfile_close_how server_close_speed(const struct server *srv, int fd);
+/** server_close_forgotten() - close the descriptor of a forgotten inode: not on this thread when the file was unlinked and is large. */
 void server_close_forgotten(struct server_thread *t, int fd);
 /**
  * server_reopen() - open the file behind descriptor @fd (O_PATH or not) once more, by its magic link (proc(5))
