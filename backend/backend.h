@@ -124,6 +124,7 @@ enum {
 	CREDS_GROUP = 1 << 1,     /* group is valid */
 	CREDS_NO_FSETID = 1 << 2, /* without CAP_FSETID: writes kill suid and sgid */
 	CREDS_UMASK = 1 << 3,     /* apply umask (backing default ACLs win, as in the VFS) */
+	CREDS_NO_RESOURCE = 1 << 4, /* without CAP_SYS_RESOURCE: quotas bind */
 };
 
 /** Arguments of OP_SETATTR; each step is done in this order, the first error ends it. */

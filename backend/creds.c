@@ -29,7 +29,7 @@ struct thread_identity {
 	uid_t fsuid;
 	gid_t fsgid;
 	struct caps caps;
-	struct creds now; /* flags without CREDS_SET and CREDS_NO_FSETID: its own */
+	struct creds now; /* creds_is_own(): its own */
 };
 
 static _Thread_local struct thread_identity self;
@@ -104,7 +104,7 @@ static void learn_self(void)
 
 struct creds creds_normalize(const struct creds *c, bool can_switch)
 {
-	struct creds n = { .flags = c->flags & (CREDS_UMASK | CREDS_NO_FSETID), .umask = c->umask };
+	struct creds n = { .flags = c->flags & (CREDS_UMASK | CREDS_NO_FSETID | CREDS_NO_RESOURCE), .umask = c->umask };
 
 	learn_self();
 	if (c->flags & CREDS_SET && can_switch) {
@@ -120,14 +120,16 @@ struct creds creds_normalize(const struct creds *c, bool can_switch)
 	}
 	if (!(n.flags & CREDS_SET) && !(self.caps.effective & CAP_BIT(CAP_FSETID)))
 		n.flags &= (uint16_t)~CREDS_NO_FSETID;
-	if (n.flags & CREDS_SET && n.uid != 0) /* has no CAP_FSETID anyway */
-		n.flags &= (uint16_t)~CREDS_NO_FSETID;
+	if (!(n.flags & CREDS_SET) && !(self.caps.effective & CAP_BIT(CAP_SYS_RESOURCE)))
+		n.flags &= (uint16_t)~CREDS_NO_RESOURCE;
+	if (n.flags & CREDS_SET && n.uid != 0) /* has neither capability anyway */
+		n.flags &= (uint16_t) ~(CREDS_NO_FSETID | CREDS_NO_RESOURCE);
 	return n;
 }
 
 static bool same_identity(const struct creds *a, const struct creds *b)
 {
-	uint16_t mask = CREDS_SET | CREDS_GROUP | CREDS_NO_FSETID;
+	uint16_t mask = CREDS_SET | CREDS_GROUP | CREDS_NO_FSETID | CREDS_NO_RESOURCE;
 
 	return (a->flags & mask) == (b->flags & mask) && a->uid == b->uid && a->gid == b->gid && a->group == b->group;
 }
@@ -167,6 +169,8 @@ static uint64_t effective_for(const struct creds *c)
 		effective = c->uid == 0 ? self.caps.permitted : self.caps.permitted & CAPS_OF_CALLER;
 	if (c->flags & CREDS_NO_FSETID)
 		effective &= ~CAP_BIT(CAP_FSETID);
+	if (c->flags & CREDS_NO_RESOURCE)
+		effective &= ~CAP_BIT(CAP_SYS_RESOURCE);
 	return effective;
 }
 

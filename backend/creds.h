@@ -41,7 +41,7 @@ struct creds creds_normalize(const struct creds *c, bool can_switch);
 /** creds_is_own() - whether normalized @c is the daemon's own identity. */
 static inline bool creds_is_own(const struct creds *c)
 {
-	return !(c->flags & (CREDS_SET | CREDS_NO_FSETID));
+	return !(c->flags & (CREDS_SET | CREDS_NO_FSETID | CREDS_NO_RESOURCE));
 }
 
 /**

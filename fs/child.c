@@ -82,7 +82,7 @@ static void child_identified(struct child *c, int fs, const struct inode_handle 
 	}
 	c->entry = (struct fuse_entry_param){
 		.ino = inode_nodeid(c->inode),
-		.attr_timeout = opt->attr_timeout,
+		.attr_timeout = passthrough_attr_timeout(m, c->inode),
 		.entry_timeout = opt->entry_timeout,
 	};
 	attr_from_statx((uint16_t)fs, &c->stx, &c->entry.attr);

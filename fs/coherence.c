@@ -128,7 +128,8 @@ bool coherence_check(struct mount *m, struct inode *i, const struct statx *stx, 
 	if (!S_ISREG(stx->stx_mode) || !coherence_needed(m))
 		return false;
 	/* while it is not open here the next open decides, against the state remembered now */
-	return inode_opens(m->inodes, i) && inode_data_check(m->inodes, i, stx, seq) == INODE_DATA_CHANGED;
+	return inode_opens(m->inodes, i) && inode_data_check(m->inodes, i, stx, seq) == INODE_DATA_CHANGED &&
+	       !passthrough_serves(m, i); /* then there are no pages: the kernel dropped them at the open */
 }
 
 void coherence_change_begin(struct request *r, struct inode *i, int fd)

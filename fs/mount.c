@@ -105,6 +105,8 @@ void mount_close(struct mount *m)
 	lock_table_destroy(m->locks);
 	handle_table_destroy(m->handles, close_handle, NULL);
 	inode_table_destroy(m->inodes);
+	passthrough_destroy(m->passthrough);
+	m->passthrough = NULL;
 	m->locks = NULL;
 	m->handles = NULL;
 	m->inodes = NULL;

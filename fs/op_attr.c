@@ -76,7 +76,7 @@ static void getattr_answer(struct request *r)
 	struct stat st;
 
 	attr_from_statx(r->inode->fs, &s->stx, &st);
-	request_reply_attr(r, &st, r->mount->server->opt.attr_timeout);
+	request_reply_attr(r, &st, passthrough_attr_timeout(r->mount, r->inode));
 }
 
 static void getattr_start(struct request *r)
@@ -105,7 +105,7 @@ static void statx_answer(struct request *r)
 {
 	const struct attr_state *s = REQUEST_STATE(r, struct attr_state);
 	const struct statx *x = &s->stx;
-	double timeout = r->mount->server->opt.attr_timeout;
+	double timeout = passthrough_attr_timeout(r->mount, r->inode);
 	struct uapi_fuse_statx_out out;
 
 	out = (struct uapi_fuse_statx_out){

@@ -19,6 +19,8 @@ struct open_state {
 	int fd, direct_fd;
 	int path_fd;               /* create, without file handles: O_PATH of the new file */
 	struct statx stx;
+	bool same_data;            /* the kernel may keep its pages */
+	struct passthrough_step passthrough;
 };
 
 /**
@@ -74,12 +76,14 @@ static struct handle *make_handle(struct request *r, struct open_state *s, struc
 	struct handle *h = handle_add(m->handles);
 
 	if (!h) {
+		passthrough_leave(r->thread, m, i, (enum handle_io)r->io, s->passthrough.stores);
 		close_fds(r, s);
 		return NULL;
 	}
 	h->open_flags = s->flags;
 	h->writable = (s->flags & O_ACCMODE) != O_RDONLY;
 	h->directory = i->type == S_IFDIR;
+	h->io = r->io;
 	bfile_init(&h->file, s->fd);
 	if (s->direct_fd >= 0) {
 		bfile_init(&h->direct, s->direct_fd);
@@ -91,34 +95,57 @@ static struct handle *make_handle(struct request *r, struct open_state *s, struc
 	return h;
 }
 
+/** writes_here() - with a backing id: whether this opener's writes must come to us all the same, see passthrough.h. */
+static bool writes_here(const struct open_state *s, mode_t mode)
+{
+	return (s->flags & O_ACCMODE) != O_RDONLY && (s->flags & O_APPEND || mode & (S_ISUID | S_ISGID));
+}
+
 /** cache_flags() - what the kernel may keep of this file. */
 static void cache_flags(struct request *r, struct fuse_file_info *fi, bool same_data)
 {
+	const struct open_state *s = REQUEST_STATE(r, struct open_state);
 	const struct options *opt = &r->mount->server->opt;
 
-	fi->direct_io = opt->direct_io || opt->cache == CACHE_NONE;
-	fi->keep_cache = !fi->direct_io && (opt->cache == CACHE_ALWAYS || opt->writeback || same_data);
+	if (r->io == HANDLE_IO_KERNEL) { /* no pages of its own */
+		fi->direct_io = writes_here(s, s->mode ? s->mode : s->stx.stx_mode);
+	} else {
+		fi->direct_io = opt->direct_io || opt->cache == CACHE_NONE;
+		fi->keep_cache = !fi->direct_io && (opt->cache == CACHE_ALWAYS || opt->writeback || same_data);
+	}
 	r->open_flags = UAPI_FOPEN_PARALLEL_DIRECT_WRITES;
 	/* FLUSH is needed for write-back at close, and to drop record locks that we hold on the backing file */
 	if (!opt->writeback && opt->locks == LOCKS_LOCAL)
 		r->open_flags |= UAPI_FOPEN_NOFLUSH;
 }
 
+/** join() - with io=kernel: is it the kernel that reads and writes @i? Then @next. */
+static void join(struct request *r, struct inode *i, void (*next)(struct request *r))
+{
+	struct open_state *s = REQUEST_STATE(r, struct open_state);
+
+	if (!r->mount->passthrough || i->type != S_IFREG) {
+		next(r);
+		return;
+	}
+	s->passthrough.next = next;
+	passthrough_join(r, i, s->fd, (s->flags & O_ACCMODE) == O_RDWR, &s->passthrough);
+}
+
 /* ---- open ------------------------------------------------------------------------------ */
 
-static void open_stated(struct op *op)
+static void open_joined(struct request *r)
 {
-	struct request *r = op->owner;
 	struct open_state *s = REQUEST_STATE(r, struct open_state);
 	struct fuse_file_info fi = { .flags = (int)s->flags };
 	struct handle *h;
 
-	if (op->res < 0) {
+	if (r->backing_id < 0) {
 		close_fds(r, s);
-		request_reply_err(r, op->res);
+		request_reply_err(r, r->backing_id);
 		return;
 	}
-	cache_flags(r, &fi, inode_data_check(r->mount->inodes, r->inode, &s->stx, r->data_seq) != INODE_DATA_CHANGED);
+	cache_flags(r, &fi, s->same_data);
 	h = make_handle(r, s, r->inode);
 	if (!h) {
 		request_reply_err(r, -ENFILE);
@@ -129,6 +156,20 @@ static void open_stated(struct op *op)
 		inode_fd_unuse(r->mount->inodes, h->inode);
 	r->fd = -1;
 	(void)request_reply_open(r, &fi, h); /* a lost one is released there */
+}
+
+static void open_stated(struct op *op)
+{
+	struct request *r = op->owner;
+	struct open_state *s = REQUEST_STATE(r, struct open_state);
+
+	if (op->res < 0) {
+		close_fds(r, s);
+		request_reply_err(r, op->res);
+		return;
+	}
+	s->same_data = inode_data_check(r->mount->inodes, r->inode, &s->stx, r->data_seq) != INODE_DATA_CHANGED;
+	join(r, r->inode, open_joined);
 }
 
 static void open_stat(struct request *r)
@@ -264,12 +305,33 @@ void op_opendir(struct request *r, uint64_t nodeid, uint32_t flags)
 
 /* ---- create, tmpfile ---------------------------------------------------------------------- */
 
+static void create_joined(struct request *r)
+{
+	struct open_state *s = REQUEST_STATE(r, struct open_state);
+	struct child *c = &s->child;
+	struct fuse_file_info fi = { .flags = (int)s->flags };
+	struct handle *h = NULL;
+
+	cache_flags(r, &fi, true); /* there are no pages yet */
+	c->entry.attr_timeout = passthrough_attr_timeout(r->mount, c->inode);
+	if (r->backing_id >= 0)
+		h = make_handle(r, s, c->inode); /* takes over the reference */
+	else
+		close_fds(r, s);
+	if (!h) {
+		server_close_forgotten(r->thread, inode_forget(r->mount->inodes, c->entry.ino, 1));
+		child_put(c);
+		request_reply_err(r, r->backing_id < 0 ? r->backing_id : -ENFILE);
+		return;
+	}
+	c->inode = NULL;
+	(void)request_reply_create(r, &c->entry, &fi, h); /* a lost one is undone there */
+}
+
 static void create_identified(struct child *c)
 {
 	struct request *r = c->request;
 	struct open_state *s = REQUEST_STATE(r, struct open_state);
-	struct fuse_file_info fi = { .flags = (int)s->flags };
-	struct handle *h;
 
 	if (c->res < 0) {
 		close_fds(r, s);
@@ -277,16 +339,7 @@ static void create_identified(struct child *c)
 		return;
 	}
 	(void)inode_data_check(r->mount->inodes, c->inode, &c->stx, inode_data_seq(r->mount->inodes, c->inode)); /* remembers it */
-	cache_flags(r, &fi, true); /* there are no pages yet */
-	h = make_handle(r, s, c->inode); /* takes over the reference */
-	if (!h) {
-		server_close_forgotten(r->thread, inode_forget(r->mount->inodes, c->entry.ino, 1));
-		child_put(c);
-		request_reply_err(r, -ENFILE);
-		return;
-	}
-	c->inode = NULL;
-	(void)request_reply_create(r, &c->entry, &fi, h); /* a lost one is undone there */
+	join(r, c->inode, create_joined);
 }
 
 static void create_opened(struct op *op)

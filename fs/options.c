@@ -18,6 +18,7 @@
 static const char *const cache_choices[] = { "none", "auto", "always", NULL };
 static const char *const locks_choices[] = { "local", "shared", NULL };
 static const char *const transport_choices[] = { "auto", "dev", "uring", NULL };
+static const char *const io_choices[] = { "daemon", "kernel", NULL };
 static const char *const taskrun_choices[] = { "auto", "defer", "coop", "none", NULL };
 static const char *const policy_choices[] = { "auto", "ring", "nowait", NULL };
 
@@ -34,6 +35,8 @@ static const struct opt_row rows[] = {
 	  .help = "Let the kernel collect small writes and send them later; times then come from the kernel, and SOURCE must not be changed by others" },
 	{ "direct_io", OPT_FLAG, FIELD(direct_io), .negatable = true,
 	  .help = "No data in the mount's page cache: every read and write reaches SOURCE" },
+	{ "io", OPT_CHOICE, FIELD(io), .choices = io_choices, .value = "daemon",
+	  .help = "Who reads, writes and maps the data of files: daemon: this program, through io_uring; kernel: the kernel itself, on the file in SOURCE (Linux 6.9 or newer, root only)" },
 	{ "locks", OPT_CHOICE, FIELD(locks), .choices = locks_choices, .value = "local",
 	  .help = "local: record locks and flock hold among users of this mount; shared: they are also taken on the backing files and respected there" },
 	{ "readdirplus", OPT_FLAG, FIELD(readdirplus), .negatable = true, .value = "on",
@@ -99,6 +102,7 @@ static const char *const ignored_words[] = { "defaults", "auto", "noauto", "user
 					     "mand", "nomand", "iversion", "noiversion", "silent", "loud", "remount", "bind", NULL };
 /** Pairs of which only one may be given. */
 static const char *const contradictions[][2] = { { "writeback", "direct_io" }, { "writeback", "cache=none" },
+						 { "writeback", "io=kernel" },
 						 { "allow_other", "allow_root" }, { "ro", "rw" } };
 
 static bool word_in(const char *word, const char *const *list)

@@ -8,6 +8,7 @@
 #include <stdio.h>
 
 enum cache_mode { CACHE_NONE, CACHE_AUTO, CACHE_ALWAYS };
+enum io_mode { IO_DAEMON, IO_KERNEL };
 enum locks_mode { LOCKS_LOCAL, LOCKS_SHARED };
 enum transport_kind { TRANSPORT_AUTO, TRANSPORT_DEV, TRANSPORT_URING };
 enum policy_mode { POLICY_AUTO, POLICY_RING, POLICY_NOWAIT };
@@ -22,6 +23,7 @@ struct options {
 	int cache;
 	double entry_timeout, attr_timeout, negative_timeout; /* seconds; < 0: by cache mode */
 	bool writeback, direct_io;
+	int io;
 	int locks;
 	bool readdirplus, submounts, acl, xattr;
 

@@ -18,7 +18,7 @@ struct totals {
 	struct histogram latency[UAPI_FUSE_OPCODE_MAX];
 	uint64_t errors[UAPI_FUSE_OPCODE_MAX];
 	uint64_t requests, replies_lost, bytes_read, bytes_written, in_flight, in_flight_max, bad_requests, interrupts,
-		durability_kernel, lookups_hot, lookups_cold;
+		durability_kernel, lookups_hot, lookups_cold, passthrough_opens, passthrough_not[PASSTHROUGH_NOT_COUNT];
 	uint64_t inodes, inodes_max, inode_fds, inode_memory, handles;
 	struct ring_stats ring;
 	struct worker_stats workers;
@@ -39,6 +39,9 @@ static void sum_thread(struct totals *s, const struct thread_stats *t)
 	s->bad_requests += stats_get(&t->bad_requests);
 	s->interrupts += stats_get(&t->interrupts);
 	s->durability_kernel += stats_get(&t->durability_kernel);
+	s->passthrough_opens += stats_get(&t->passthrough_opens);
+	for (unsigned n = 0; n < PASSTHROUGH_NOT_COUNT; n++)
+		s->passthrough_not[n] += stats_get(&t->passthrough_not[n]);
 	s->lookups_hot += stats_get(&t->lookups_hot);
 	s->lookups_cold += stats_get(&t->lookups_cold);
 }
@@ -89,6 +92,10 @@ static unsigned figures(const struct server *srv, const struct totals *s, struct
 		{ "lookups_hot", s->lookups_hot },
 		{ "lookups_cold", s->lookups_cold },
 		{ "durability_kernel_fsync", s->durability_kernel },
+		{ "passthrough_opens", s->passthrough_opens },
+		{ "passthrough_not_mixed", s->passthrough_not[PASSTHROUGH_NOT_MIXED] },
+		{ "passthrough_not_stacked", s->passthrough_not[PASSTHROUGH_NOT_STACKED] },
+		{ "passthrough_not_refused", s->passthrough_not[PASSTHROUGH_NOT_REFUSED] },
 		{ "inodes", s->inodes },
 		{ "inodes_max", s->inodes_max },
 		{ "inode_memory_bytes", s->inode_memory },

@@ -3,6 +3,7 @@
 
 #include <assert.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -67,6 +68,8 @@ static void request_begin(struct request *r, const void *msg, size_t len)
 	r->opcode = r->in->opcode;
 	r->start_ns = stats_now_ns();
 	r->open_flags = 0;
+	r->backing_id = 0;
+	r->io = HANDLE_IO_DAEMON;
 	r->inode = r->inode2 = NULL;
 	r->handle = r->handle2 = NULL;
 	r->changing = NULL;
@@ -158,7 +161,16 @@ struct request *request_taken(fuse_req_t req)
 	return r;
 }
 
-/** add_open_flags() - FOPEN_ bits that the codec does not know go into the fuse_open_out at the end of the reply. */
+/** open_extras() - what the codec does not know: FOPEN_ bits, the backing id. */
+static void open_extras(const struct request *r, struct fuse_open_out *out)
+{
+	out->open_flags |= r->open_flags;
+	if (r->backing_id > 0)
+		out->open_flags |= UAPI_FOPEN_PASSTHROUGH;
+	memcpy((char *)out + UAPI_FUSE_OPEN_OUT_BACKING_ID, &r->backing_id, sizeof(r->backing_id));
+}
+
+/** add_open_flags() - the same in the fuse_open_out at the end of the codec's reply. */
 static void add_open_flags(struct request *r, struct iovec *iov, int count)
 {
 	struct fuse_open_out *out;
@@ -166,7 +178,7 @@ static void add_open_flags(struct request *r, struct iovec *iov, int count)
 	if (!r->open_flags || count < 2 || iov[count - 1].iov_len < sizeof(*out))
 		return;
 	out = (struct fuse_open_out *)((char *)iov[count - 1].iov_base + iov[count - 1].iov_len - sizeof(*out));
-	out->open_flags |= r->open_flags;
+	open_extras(r, out);
 }
 
 void request_codec_init(struct mount *m)
@@ -353,7 +365,8 @@ bool request_reply_create(struct request *r, const struct fuse_entry_param *e, s
 			struct fuse_open_out open;
 		} out;
 		dispatch_entry_out(e, &out.entry);
-		out.open = (struct fuse_open_out){ .fh = fi->fh, .open_flags = dispatch_open_flags(fi) | r->open_flags };
+		out.open = (struct fuse_open_out){ .fh = fi->fh, .open_flags = dispatch_open_flags(fi) };
+		open_extras(r, &out.open);
 		lost = send_raw(r, 0, &out, sizeof(out)) < 0;
 	}
 	if (lost) {
@@ -444,6 +457,7 @@ void request_close_handle(struct server_thread *t, struct mount *m, struct handl
 	unsigned fds = h->has_direct ? 2 : 1;
 	enum bfile_close_how how = h->writable ? server_close_speed(m->server, h->file.fd) : BFILE_CLOSE_NOW;
 
+	passthrough_leave(t, m, i, (enum handle_io)h->io, (h->open_flags & O_ACCMODE) == O_RDWR); /* before the close, which may have to be slow */
 	if (h->writable)
 		atomic_store_explicit(&m->server->slow_close_ns, stats_now_ns(), memory_order_relaxed);
 	bfile_close(t->ring, &h->file, how);

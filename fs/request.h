@@ -54,6 +54,8 @@ struct request {
 	uint32_t opcode;
 	uint64_t start_ns;
 	uint32_t open_flags; /* FOPEN_ bits that the codec lacks, added to the reply */
+	int32_t backing_id;  /* for the reply, with UAPI_FOPEN_PASSTHROUGH; 0: none */
+	uint8_t io;          /* enum handle_io of the file being opened */
 	/* references, given back at the end */
 	struct inode *inode, *inode2;
 	int fd, fd2;         /* O_PATH descriptors of them, in use until the end; -1 */

@@ -24,6 +24,7 @@
 #include "fs/handle.h"
 #include "fs/inode.h"
 #include "fs/options.h"
+#include "fs/passthrough.h"
 
 #define BACKING_FS_MAX 256u
 #define MOUNTS_MAX 64u
@@ -81,6 +82,7 @@ struct mount {
 	_Atomic uint32_t backing_count;
 	pthread_mutex_t backing_lock; /* adding one */
 	struct lock_table *locks;  /* locks=shared */
+	struct passthrough *passthrough; /* io=kernel, where it is possible */
 };
 
 /** Figures of one thread: one writer. */
@@ -92,6 +94,7 @@ struct thread_stats {
 	_Atomic uint64_t bad_requests;   /* refused for their form */
 	_Atomic uint64_t interrupts;     /* that ended a wait */
 	_Atomic uint64_t durability_kernel; /* fsync and fdatasync answered by IORING_OP_FSYNC */
+	_Atomic uint64_t passthrough_opens, passthrough_not[PASSTHROUGH_NOT_COUNT];
 	_Atomic uint64_t lookups_hot, lookups_cold; /* answered from the caches; by waiting for the disk */
 };
 

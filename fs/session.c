@@ -24,7 +24,7 @@
 
 /* ---- what we ask for in INIT -------------------------------------------------- */
 
-enum { WHEN_ALWAYS, WHEN_LOCKS_SHARED, WHEN_CACHE_NONE, WHEN_CACHE_AUTO, WHEN_READDIRPLUS, WHEN_WRITEBACK, WHEN_ACL };
+enum { WHEN_ALWAYS, WHEN_LOCKS_SHARED, WHEN_CACHE_NONE, WHEN_CACHE_AUTO, WHEN_READDIRPLUS, WHEN_WRITEBACK, WHEN_ACL, WHEN_IO_KERNEL };
 
 struct init_row {
 	uint64_t flag;
@@ -56,6 +56,7 @@ static const struct init_row init_rows[] = {
 	{ FUSE_EXPLICIT_INVAL_DATA, "explicit_inval_data", WHEN_CACHE_AUTO, 0 },
 	{ FUSE_INIT_EXT, NULL, WHEN_ALWAYS, 0 },
 	{ UAPI_FUSE_CREATE_SUPP_GROUP, "create_supp_group", WHEN_ALWAYS, SESSION_DENY_SUPP_GROUP },
+	{ UAPI_FUSE_PASSTHROUGH, "passthrough", WHEN_IO_KERNEL, SESSION_DENY_PASSTHROUGH },
 	{ UAPI_FUSE_DIRECT_IO_ALLOW_MMAP, "direct_io_allow_mmap", WHEN_ALWAYS, 0 },
 };
 #define INIT_ROWS_COUNT (sizeof(init_rows) / sizeof(init_rows[0]))
@@ -71,11 +72,12 @@ static const struct {
 	{ "setxattr_ext", SESSION_DENY_SETXATTR_EXT },
 	{ "create_supp_group", SESSION_DENY_SUPP_GROUP },
 	{ "clone", SESSION_DENY_CLONE },
+	{ "passthrough", SESSION_DENY_PASSTHROUGH },
 };
 
 const char *session_deny_names(void)
 {
-	return "file_handles,handle_killpriv_v2,readdirplus,parallel_dirops,setxattr_ext,create_supp_group,clone";
+	return "file_handles,handle_killpriv_v2,readdirplus,parallel_dirops,setxattr_ext,create_supp_group,clone,passthrough";
 }
 
 unsigned session_deny_split(const char *list, char *rest, size_t rest_size)
@@ -114,6 +116,8 @@ static bool wanted(const struct mount *m, const struct init_row *row)
 		return opt->readdirplus;
 	case WHEN_WRITEBACK:
 		return opt->writeback;
+	case WHEN_IO_KERNEL:
+		return opt->io == IO_KERNEL;
 	case WHEN_ACL:
 		return opt->acl && opt->xattr;
 	default:
@@ -159,6 +163,10 @@ ssize_t session_init_reply(void *userdata, struct iovec *iov, int count)
 	out.max_background = (uint16_t)srv->opt.max_background;
 	out.congestion_threshold = (uint16_t)(srv->opt.max_background * 3 / 4 ? srv->opt.max_background * 3 / 4 : 1);
 	out.time_gran = 1;
+	if (m->init_flags & UAPI_FUSE_PASSTHROUGH) {
+		uint32_t depth = passthrough_stack_depth(m);
+		memcpy((char *)&out + UAPI_FUSE_INIT_OUT_STACK_DEPTH, &depth, sizeof(depth));
+	}
 	head.len = sizeof(head) + sizeof(out);
 	return libfuse_io_writev(session_fd(m), ours, 2) < 0 ? -1 : (ssize_t)((struct fuse_out_header *)iov[0].iov_base)->len;
 }
@@ -337,9 +345,12 @@ int session_mount(struct mount *m, const char *target, const char *fsname, char 
 	res = libfuse_io_attach(m->session);
 	if (res == 0)
 		res = exchange_init(m);
-	if (res < 0) {
+	if (res < 0)
 		snprintf(err, err_size, "%s: the kernel and the daemon could not agree on the FUSE protocol: %s %s", m->mountpoint,
 			 strerror(-res), last_log);
+	else if (m->server->opt.io == IO_KERNEL)
+		res = passthrough_start(m, err, err_size);
+	if (res < 0) {
 		(void)session_unmount(m, true); /* the error is already being reported */
 		session_destroy(m);
 	}

@@ -22,6 +22,7 @@ enum session_deny {
 	SESSION_DENY_SETXATTR_EXT = 1 << 4,
 	SESSION_DENY_SUPP_GROUP = 1 << 5,
 	SESSION_DENY_CLONE = 1 << 6,
+	SESSION_DENY_PASSTHROUGH = 1 << 7,
 };
 
 /**

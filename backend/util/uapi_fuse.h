@@ -8,7 +8,9 @@
 #define URINGFS_UAPI_FUSE_H
 
 #include <linux/fuse.h>
+#include <stddef.h>
 #include <stdint.h>
+#include <sys/ioctl.h>
 
 /* INIT flags as one 64-bit word: flags | flags2 << 32 */
 #define UAPI_FUSE_CREATE_SUPP_GROUP (1ull << 34)    /* 6.3: the group of a setgid parent comes in an extension */
@@ -30,6 +32,23 @@
 /* open_flags of fuse_open_out */
 #define UAPI_FOPEN_NOFLUSH (1u << 5)               /* 5.16 (7.35) */
 #define UAPI_FOPEN_PARALLEL_DIRECT_WRITES (1u << 6) /* 6.2 (7.38) */
+
+/*
+ * Passthrough (6.9, 7.40). INIT answers with FUSE_PASSTHROUGH and, behind flags2, with the number of
+ * stacked filesystems that the mount may be on top of, 1 or 2; not with FUSE_WRITEBACK_CACHE
+ * (fs/fuse/inode.c process_init_reply()). BACKING_OPEN, on /dev/fuse, makes an id for an open file;
+ * the answer of an open names it where fuse_open_out had padding.
+ */
+#define UAPI_FOPEN_PASSTHROUGH (1u << 7)
+struct uapi_fuse_backing_map {
+	int32_t fd;
+	uint32_t flags;
+	uint64_t padding;
+};
+#define UAPI_FUSE_BACKING_OPEN _IOW(229, 1, struct uapi_fuse_backing_map)
+#define UAPI_FUSE_BACKING_CLOSE _IOW(229, 2, uint32_t)
+#define UAPI_FUSE_INIT_OUT_STACK_DEPTH (offsetof(struct fuse_init_out, flags2) + 4u)
+#define UAPI_FUSE_OPEN_OUT_BACKING_ID (offsetof(struct fuse_open_out, open_flags) + 4u)
 
 /* fuse_setattr_in.valid; named FATTR_KILL_SUIDGID there */
 #define UAPI_FATTR_KILL_SUIDGID (1u << 11)

@@ -37,6 +37,7 @@ static void test_switch(void)
 	struct creds user = { .uid = 1000, .gid = 1001, .group = 1002, .flags = CREDS_SET | CREDS_GROUP };
 	struct creds root = { .uid = 0, .gid = 7, .flags = CREDS_SET | CREDS_NO_FSETID };
 	struct creds quiet = { .flags = CREDS_NO_FSETID };
+	struct creds bound = { .flags = CREDS_NO_FSETID | CREDS_NO_RESOURCE };
 	struct creds n = creds_normalize(&own, true);
 	gid_t groups[8];
 
@@ -61,6 +62,9 @@ static void test_switch(void)
 	CHECK_EQ(creds_enter(&n), 0);
 	CHECK_EQ(fsgid(), 0);
 	CHECK_EQ(effective(), before & ~(UINT64_C(1) << CAP_FSETID));
+	n = creds_normalize(&bound, true);
+	CHECK_EQ(creds_enter(&n), 0);
+	CHECK_EQ(effective(), before & ~(UINT64_C(1) << CAP_FSETID | UINT64_C(1) << CAP_SYS_RESOURCE));
 	creds_leave();
 	CHECK_EQ(effective(), before);
 	CHECK_EQ(fsuid(), 0);
