@@ -4,6 +4,7 @@
  * usage: meta_load DIR MODE THREADS COUNT SECONDS
  *   create, stat, open, list, rename, unlink: thread t works on DIR/t<t>/f<n>, n below COUNT, until all are done
  *   or the time is over. create makes DIR/t<t>; the others need what create has made.
+ *   getattr asks for the attributes of one open file of each thread, past every cache.
  */
 #ifndef _GNU_SOURCE
 #define _GNU_SOURCE
@@ -16,6 +17,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
@@ -110,6 +112,23 @@ static void list(struct job *j, const char *dir)
 	(void)closedir(d); /* was only read */
 }
 
+static void attributes(struct job *j, const char *dir)
+{
+	char path[PATH_SIZE];
+	double begin = now();
+	struct statx st;
+	int fd;
+
+	snprintf(path, sizeof(path), "%s/f0", dir);
+	fd = open(path, O_RDONLY | O_CLOEXEC);
+	if (fd < 0)
+		die("open", path);
+	for (; j->ops_count % 32 || now() - begin < j->limit_seconds; j->ops_count++)
+		if (statx(fd, "", AT_EMPTY_PATH | AT_STATX_FORCE_SYNC, STATX_BASIC_STATS, &st) < 0)
+			die("statx", path);
+	(void)close(fd); /* was only read */
+}
+
 static void *run(void *arg)
 {
 	struct job *j = arg;
@@ -121,8 +140,11 @@ static void *run(void *arg)
 	if (strcmp(j->mode, "create") == 0 && mkdir(dir, 0755) < 0)
 		die("mkdir", dir);
 	begin = now();
-	if (strcmp(j->mode, "list") == 0) {
-		list(j, dir);
+	if (strcmp(j->mode, "list") == 0 || strcmp(j->mode, "getattr") == 0) {
+		if (strcmp(j->mode, "list") == 0)
+			list(j, dir);
+		else
+			attributes(j, dir);
 		j->seconds = now() - begin;
 		return NULL;
 	}
@@ -145,7 +167,16 @@ static int mode_known(const char *mode)
 	for (size_t i = 0; i < sizeof(ops) / sizeof(ops[0]); i++)
 		if (strcmp(ops[i].name, mode) == 0)
 			return 1;
-	return strcmp(mode, "list") == 0;
+	return strcmp(mode, "list") == 0 || strcmp(mode, "getattr") == 0;
+}
+
+static double cpu_seconds(void)
+{
+	struct rusage use;
+
+	(void)getrusage(RUSAGE_SELF, &use); /* cannot fail with this argument */
+	return (double)use.ru_utime.tv_sec + (double)use.ru_stime.tv_sec +
+	       (double)(use.ru_utime.tv_usec + use.ru_stime.tv_usec) / 1e6;
 }
 
 int main(int argc, char **argv)
@@ -153,6 +184,7 @@ int main(int argc, char **argv)
 	static struct job jobs[THREADS_MAX];
 	unsigned threads;
 	double rate = 0;
+	uint64_t ops_count = 0;
 
 	if (argc != 6 || !mode_known(argv[2]) || atoi(argv[3]) < 1 || atoi(argv[3]) > THREADS_MAX) {
 		fprintf(stderr, "usage: %s DIR MODE THREADS COUNT SECONDS\n", argv[0]);
@@ -167,8 +199,9 @@ int main(int argc, char **argv)
 	}
 	for (unsigned i = 0; i < threads; i++) {
 		(void)pthread_join(jobs[i].thread, NULL); /* just made, joined once */
+		ops_count += jobs[i].ops_count;
 		rate += jobs[i].seconds > 0 ? (double)jobs[i].ops_count / jobs[i].seconds : 0;
 	}
-	printf("{\"ops_per_s\": %.1f}\n", rate);
+	printf("{\"ops\": %llu, \"ops_per_s\": %.1f, \"cpu_s\": %.6f}\n", (unsigned long long)ops_count, rate, cpu_seconds());
 	return 0;
 }

@@ -1,122 +1,125 @@
-"""The peers of the benchmark: read from peers.conf, built where needed, mounted and unmounted."""
+"""The peers of the benchmark: read from peers.conf, mounted, proven to be served as they say, unmounted."""
 
-import glob
+import configparser
 import os
+import random
 import shlex
 import shutil
 import subprocess
 import tempfile
 import time
 
-EXAMPLES = "/usr/share/doc/libfuse3-dev/examples"
+import events
+
+REQUEST, COMMAND = "fuse/fuse_request_send", "io_uring/io_uring_submit_req"
+URING_CMD, FUSE_READ = 46, 15  # IORING_OP_URING_CMD, FUSE_READ
+PROOF_READS = 200
 
 
-def read_conf(path):
-    peers = []
-    with open(path, encoding="utf-8") as f:
-        for line in f:
-            if line.strip() and not line.startswith("#"):
-                name, command = (part.strip() for part in line.split("|", 1))
-                peers.append((name, command))
-    return peers
+class Peer:
+    """One section of peers.conf."""
 
+    def __init__(self, name, section, words):
+        self.name, self.words = name, words
+        self.mount, self.transport = section["mount"], section.get("transport", "none")
+        self.kind, self.what = section.get("kind", "").split(), section.get("what", "")
+        self.chosen = section.getboolean("chosen", True)
+        self.source_of, self.version_command = section.get("from", ""), section.get("version")
+        self.seen = None  # what the proof saw: dev, uring, "dev, kernel", or None when nothing could be counted
 
-def _compile(compiler, source, target):
-    flags = subprocess.run(["pkg-config", "--cflags", "--libs", "fuse3"], capture_output=True, text=True, check=True)
-    # what the package's own configuration finds on Linux: without them the examples leave functions out
-    standard = [f"-DHAVE_{name}" for name in ("COPY_FILE_RANGE", "FALLOCATE", "POSIX_FALLOCATE", "SETXATTR", "UTIMENSAT")]
-    standard += ["-std=c++17"] if source.endswith(".cc") else []
-    subprocess.run([compiler, "-O2", *standard, source, "-o", target, *flags.stdout.split()], capture_output=True,
-                   check=True, timeout=300)
+    def native(self):
+        return self.mount == "-"
 
+    def arguments(self, **places):
+        words = dict(self.words, **places)
+        return [word.format(**words) for word in shlex.split(self.mount)]
 
-def _fetch_source(cache):
-    """The example as the distribution's source package has it: through apt, with a private list of sources."""
-    top = os.path.join(cache, "apt")
-    for part in ("parts", "lists/partial", "archives/partial"):
-        os.makedirs(os.path.join(top, part), exist_ok=True)
-    for conf in glob.glob("/etc/apt/sources.list.d/debian*.sources"):
-        with open(conf, encoding="utf-8") as f, \
-                open(os.path.join(top, "parts", os.path.basename(conf)), "w", encoding="utf-8") as out:
-            out.write(f.read().replace("Types: deb\n", "Types: deb-src\n"))
-    options = ["-o", "Dir::Etc::SourceList=/dev/null", "-o", f"Dir::Etc::SourceParts={top}/parts",
-               "-o", f"Dir::State::Lists={top}/lists", "-o", f"Dir::Cache={top}"]
-    for command in (["update"], ["source", "--download-only", "fuse3"]):
-        subprocess.run(["apt-get", "-q", *options, *command], cwd=top, capture_output=True, check=True, timeout=300)
-    for archive in glob.glob(os.path.join(top, "fuse3_*.orig.tar.*")):
-        if not archive.endswith(".asc"):
-            subprocess.run(["tar", "-xf", archive, "-C", top], check=True)
-    found = glob.glob(os.path.join(top, "fuse*", "example", "passthrough_hp.cc"))
-    return found[0] if found else None
+    def shown_command(self):
+        """The command for the reader: no paths of this machine."""
+        if self.native():
+            return "-"
+        return self.mount.replace("{cache}/", "").replace("{uringfs}", "uringfs").format(
+            source="SOURCE", mountpoint="MOUNTPOINT", work="WORK", empty="EMPTY", **{k: k.upper() for k in self.words if k not in ("cache", "uringfs")})
 
+    def missing(self):
+        """None, or why it cannot be mounted."""
+        if self.native():
+            return None
+        program = self.arguments(source="", mountpoint="", work="", empty="")[0]
+        if shutil.which(program):
+            return None
+        return "not built: tests/bench/build-peers" if self.source_of == "build-peers" else f"no {program} ({self.source_of})"
 
-def build(cache, fetch, note):
-    """Puts passthrough_ll and passthrough_hp into cache, once."""
-    os.makedirs(cache, exist_ok=True)
-    for name, suffix, compiler in (("passthrough_ll", ".c", "cc"), ("passthrough_hp", ".cc", "c++")):
-        target = os.path.join(cache, name)
-        if os.path.exists(target):
-            continue
-        given = os.environ.get(name.upper())  # a program, or its source
-        source = given or os.path.join(EXAMPLES, name + suffix)
+    def version(self):
+        if not self.version_command:
+            return ""
         try:
-            if given and os.access(given, os.X_OK):
-                shutil.copy(given, target)
-                continue
-            if not os.path.exists(source) and fetch and suffix == ".cc":
-                source = _fetch_source(cache)
-            if not source or not os.path.exists(source):
-                note(f"{name}: no source here (set {name.upper()}, or --fetch)")
-                continue
-            _compile(compiler, source, target)
-        except (subprocess.SubprocessError, OSError) as error:
-            note(f"{name}: cannot be built: {error}")
+            done = subprocess.run([word.format(**self.words) for word in shlex.split(self.version_command)],
+                                  capture_output=True, text=True, timeout=10, check=False)
+        except (OSError, subprocess.SubprocessError):
+            return "unknown"
+        lines = [line.strip() for line in (done.stdout + done.stderr).splitlines()]
+        lines = [line for line in lines if line and not line.startswith("fusermount")]
+        return lines[0] if lines else "unknown"
 
 
-def hp_options(cache):
-    """Options that make passthrough_hp serve the data itself, where this version has them."""
-    try:
-        out = subprocess.run([os.path.join(cache, "passthrough_hp"), "--help"], capture_output=True, text=True,
-                             timeout=10, check=False)
-    except OSError:
-        return ""
-    return "--nopassthrough" if "--nopassthrough" in out.stdout + out.stderr else ""
+def read_conf(path, words):
+    conf = configparser.ConfigParser(interpolation=None)
+    with open(path, encoding="utf-8") as f:
+        conf.read_file(f)
+    return [Peer(name, conf[name], words) for name in conf.sections()]
 
 
 class Mount:
-    """One peer mounted on its own directory for the time of a with block."""
+    """One peer mounted on its own directory for the time of a with block.
+
+    point: the directory to work in; pid: the daemon, None for native; connection: the device number that the kernel's
+    trace points name the mount by.
+    """
 
     live = []
 
-    def __init__(self, name, command, source, words):
-        self.name, self.source, self.process, self.mountpoint = name, source, None, None
-        self.command, self.words = command, words
+    def __init__(self, peer, source):
+        self.peer, self.source, self.process, self.pid = peer, source, None, None
+        self.point, self.places, self.connection = None, [], None
+
+    def _place(self, directory, name):
+        self.places.append(tempfile.mkdtemp(prefix=f"bench.{name}.", dir=directory))
+        return self.places[-1]
 
     def __enter__(self):
-        if self.command == "-":
-            return self.source
-        self.mountpoint = tempfile.mkdtemp(prefix=f"bench.{self.name}.")
+        if self.peer.native():
+            self.point = self.source
+            return self
         Mount.live.append(self)
-        words = dict(self.words, source=self.source, mountpoint=self.mountpoint)
-        arguments = [word for part in shlex.split(self.command)
-                     for word in ([part.format(**words)] if part != "{hp_options}" else shlex.split(words["hp_options"]))]
-        before = os.stat(self.mountpoint).st_dev
+        try:
+            self._start()
+        except BaseException:
+            self.close()
+            raise
+        return self
+
+    def _start(self):
+        self.point = self._place(None, self.peer.name)
+        arguments = self.peer.arguments(source=self.source, mountpoint=self.point, empty=self._place(None, "empty"),
+                                        work=self._place(os.path.dirname(self.source), "work"))
+        before = os.stat(self.point).st_dev
         with tempfile.TemporaryFile() as log:
-            self.process = subprocess.Popen(arguments, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
-                                            start_new_session=True)
+            self.process = subprocess.Popen(arguments, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True)
             end = time.monotonic() + 10
-            while time.monotonic() < end:
+            while time.monotonic() < end and self.process.poll() is None:
                 try:
-                    if os.stat(self.mountpoint).st_dev != before:
-                        return self.mountpoint
+                    device = os.stat(self.point).st_dev
                 except OSError:
-                    pass
-                if self.process.poll():
-                    break
+                    device = before
+                if device != before:
+                    # the kernel's number of the device: 12 bits of major above 20 bits of minor
+                    self.connection = os.major(device) << 20 | os.minor(device)
+                    self.pid = self.process.pid
+                    return
                 time.sleep(0.005)
             log.seek(0)
             text = log.read().decode(errors="replace")[-300:]
-        self.close()
         raise RuntimeError(f"does not mount: {text.strip() or 'no output'}")
 
     def close(self):
@@ -125,7 +128,7 @@ class Mount:
         Mount.live.remove(self)
         for option in ([], [], [], ["-l"]):
             try:
-                done = subprocess.run(["umount", *option, self.mountpoint], capture_output=True, timeout=15, check=False)
+                done = subprocess.run(["umount", *option, self.point], capture_output=True, timeout=15, check=False)
                 if done.returncode == 0 or b"not mounted" in done.stderr:
                     break
             except subprocess.TimeoutExpired:
@@ -136,10 +139,49 @@ class Mount:
                 self.process.wait(10)
             except subprocess.TimeoutExpired:
                 self.process.kill()  # the one that was started above
-        try:
-            os.rmdir(self.mountpoint)
-        except OSError:
-            pass
+                self.process.wait(10)
+        for place in self.places:
+            shutil.rmtree(place, ignore_errors=True)
 
     def __exit__(self, *_):
         self.close()
+
+
+def prove(peer, source, name):
+    """Mounts the peer, reads pages of source/name that its mount has not cached, and sees who served them.
+
+    Sets peer.seen. Returns None, or why the peer must be left out: it does not mount, or is served otherwise than
+    peers.conf says (libfuse without io_uring, for one, serves /dev/fuse and says nothing).
+    """
+    if peer.native():
+        peer.seen = "none"
+        return None
+    try:
+        with Mount(peer, source) as mount:
+            mine = f"connection == {mount.connection}"
+            wanted = [events.Event(REQUEST, None, mine), events.Event(REQUEST, None, f"{mine} && opcode == {FUSE_READ}"),
+                      events.Event(COMMAND, mount.pid, f"opcode == {URING_CMD}")]
+            if events.unavailable([REQUEST, COMMAND]):
+                return None
+            fd = os.open(os.path.join(mount.point, name), os.O_RDONLY)
+            try:
+                os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_RANDOM)
+                pages = random.Random(1).sample(range(os.fstat(fd).st_size // 4096), PROOF_READS)
+                with events.Counter(wanted) as counter:
+                    for page in pages:
+                        os.pread(fd, 4096, page * 4096)
+                    for _ in range(20):
+                        os.statvfs(mount.point)  # a request of each, whatever serves the data
+            finally:
+                os.close(fd)
+    except (RuntimeError, OSError, subprocess.SubprocessError) as error:
+        return str(error)
+    requests, reads, commands = counter.counts
+    seen = "uring" if commands >= 0.9 * requests > 0 else "dev" if commands == 0 else f"{commands} of {requests} by uring"
+    if reads < PROOF_READS // 2:
+        seen += ", kernel"
+    peer.seen = seen
+    good = {"dev": ("dev",), "uring": ("uring",), "auto": ("dev", "uring"), "kernel": ("dev, kernel", "uring, kernel")}
+    if seen not in good[peer.transport]:
+        return f"is served by {seen} ({requests} requests, {reads} reads, {commands} ring commands), not by {peer.transport}"
+    return None

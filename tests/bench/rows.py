@@ -1,167 +1,72 @@
-"""The rows of the benchmark: how each is prepared, run on a directory, and read.
+"""The rows of the benchmark: what each does on a mounted directory, and what comes out.
 
-A row is a function row(ctx, mnt, src) -> value. It is called on a fresh mount, so the mount has cached nothing.
-ctx.shared is a directory of the source made once; ctx.fresh() names a new one for this measurement.
+A row is a function row(run): it works below run.mnt, which was mounted a moment ago and has cached nothing, and makes
+its measurement with run.io(), run.meta(), run.timed() or run.script(), which return the value. What it needs from the mount
+before that (a first `git status`) is done with prepare=True.
 """
 
-import json
-import os
-import subprocess
 import sys
-import time
 
 ROWS = {}
 RATE, MBYTES, SECONDS = "op/s", "MB/s", "s"
+MEM, XFS, DISK = "mem", "main", "disk"  # which source: tmpfs, the filesystem of --backing, the real disk
 
 
-def row(name, unit, text):
+class Row:
+    def __init__(self, name, unit, text, source, function, reach=False, cold=False, files=0):
+        self.name, self.unit, self.text, self.source, self.function = name, unit, text, source, function
+        self.reach = reach  # an operation that does not reach the daemon makes the cell worthless
+        self.files = files  # so many files are made in the source's directory "names" before the mount
+        self.cold = cold  # the machine's caches are dropped before each measurement
+
+
+def row(name, unit, text, source=XFS, **more):
     """Registers a row; RATE and MBYTES are better when higher, SECONDS when lower."""
     def register(function):
-        ROWS[name] = (function, unit, text)
+        ROWS[name] = Row(name, unit, text, source, function, **more)
         return function
     return register
 
 
-def call(arguments, **more):
-    """Runs one bounded command; its standard output."""
-    done = subprocess.run(arguments, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=60,
-                          check=False, **more)
-    if done.returncode:
-        raise RuntimeError(f"{os.path.basename(arguments[0])} {' '.join(arguments[1:])}: "
-                           f"{(done.stderr or done.stdout).strip()[-200:]}")
-    return done.stdout
+def _random_rows():
+    for word, kind in (("randread", "read"), ("randwrite", "write")):
+        for depth, callers in ((1, 1), (32, 1), (1, 4), (32, 2)):
+            label = f"{word}-d{depth}" + (f"-c{callers}" if callers > 1 else "")
+            who = f"{callers} callers, depth {depth} each" if callers > 1 else f"1 caller, depth {depth}"
+            row(label, RATE, f"4 KiB random {kind}, O_DIRECT, source in memory, {who}", MEM, reach=True)(
+                lambda run, word=word, depth=depth, callers=callers: run.io("shared/data", word, depth, callers))
+    for word, kind in (("randread", "read"), ("randwrite", "write")):
+        row(f"direct-{kind}-d32", RATE, f"4 KiB random {kind}, O_DIRECT, loop device, 1 caller, depth 32", reach=True)(
+            lambda run, word=word: run.io("shared/data", word, 32))
 
 
-def io(ctx, path, mode, depth=1, callers=1):
-    return json.loads(call([ctx.tool("io_load"), path, mode, str(depth), str(callers), str(ctx.seconds)]))
+_random_rows()
 
 
-def meta(ctx, directory, mode, threads=1, count=20000, seconds=None):
-    out = call([ctx.tool("meta_load"), directory, mode, str(threads), str(count), str(seconds or ctx.seconds)])
-    return json.loads(out)["ops_per_s"]
+@row("bufread", RATE, "4 KiB random read, buffered, each page once: cached in the source, not in the mount")
+def bufread(run):
+    run.warm()
+    return run.io("shared/data", "coldread")
 
 
-def timed(arguments, **more):
-    begin = time.monotonic()
-    call(arguments, **more)
-    return time.monotonic() - begin
-
-
-for _kind, _word in (("read", "randread"), ("write", "randwrite")):
-    for _depth, _callers in ((1, 1), (32, 1), (1, 4)):
-        def _io_row(ctx, mnt, src, word=_word, depth=_depth, callers=_callers):
-            del src
-            return io(ctx, f"{mnt}/shared/data", word, depth, callers)["ops_per_s"]
-        _label = f"{_word}-d{_depth}" + (f"-c{_callers}" if _callers > 1 else "")
-        row(_label, RATE, f"4 KiB random {_kind}, O_DIRECT, {_callers} caller(s), depth {_depth}")(_io_row)
-
-
-@row("coldread", RATE, "4 KiB random read, buffered, each page once: reaches the daemon, the source has it cached")
-def coldread(ctx, mnt, src):
-    del src
-    return io(ctx, f"{mnt}/shared/data", "coldread")["ops_per_s"]
-
-
-@row("coldread-c4", RATE, "the same by 4 callers")
-def coldread_four(ctx, mnt, src):
-    del src
-    return io(ctx, f"{mnt}/shared/data", "coldread", 1, 4)["ops_per_s"]
-
-
-@row("seqread", MBYTES, "1 MiB sequential read, buffered, nothing cached in the mount")
-def seqread(ctx, mnt, src):
-    del src
-    return io(ctx, f"{mnt}/shared/data", "seqread")["bytes_per_s"] / 1e6
+@row("seqread", MBYTES, "1 MiB sequential read, buffered: cached in the source, not in the mount")
+def seqread(run):
+    run.warm()
+    return run.io("shared/data", "seqread")
 
 
 @row("seqwrite", MBYTES, "1 MiB sequential write of a new file and one fsync")
-def seqwrite(ctx, mnt, src):
-    name = ctx.fresh(src)
-    return io(ctx, f"{mnt}/{name}/new", "seqwrite")["bytes_per_s"] / 1e6
+def seqwrite(run):
+    return run.io(f"{run.fresh()}/new", "seqwrite")
 
 
 @row("fdatasync", RATE, "4 KiB buffered overwrite and fdatasync")
-def overwrite_sync(ctx, mnt, src):
-    del src
-    return io(ctx, f"{mnt}/shared/data", "fdatasync")["ops_per_s"]
-
-
-@row("create", RATE, "create and close, 1 thread")
-def create(ctx, mnt, src):
-    return meta(ctx, f"{mnt}/{ctx.fresh(src)}", "create")
-
-
-@row("create-c4", RATE, "create and close, 4 threads, own directories")
-def create_four(ctx, mnt, src):
-    return meta(ctx, f"{mnt}/{ctx.fresh(src)}", "create", 4)
-
-
-@row("lookup", RATE, "first stat of existing files")
-def lookup(ctx, mnt, src):
-    del src
-    return meta(ctx, f"{mnt}/shared/files", "stat", 1, 10000)
-
-
-@row("open-close", RATE, "open and close of existing files, after one stat of each")
-def open_close(ctx, mnt, src):
-    del src
-    meta(ctx, f"{mnt}/shared/files", "stat", 1, 5000, 5)
-    return meta(ctx, f"{mnt}/shared/files", "open", 1, 5000)
-
-
-@row("ls-l", RATE, "readdir and stat of 10,000 files, nothing cached in the mount")
-def ls_l(ctx, mnt, src):
-    del src
-    return meta(ctx, f"{mnt}/shared/files", "list")
-
-
-def names(ctx, mnt, src, mode):
-    name = ctx.fresh(src)
-    meta(ctx, f"{src}/{name}", "create", 1, 6000, 30)
-    return meta(ctx, f"{mnt}/{name}", mode, 1, 6000)
-
-
-@row("rename", RATE, "rename within a directory")
-def rename(ctx, mnt, src):
-    return names(ctx, mnt, src, "rename")
-
-
-@row("unlink", RATE, "unlink")
-def unlink(ctx, mnt, src):
-    return names(ctx, mnt, src, "unlink")
-
-
-@row("tar-x", SECONDS, "tar x of 3,000 files")
-def tar_x(ctx, mnt, src):
-    return timed(["tar", "-xf", ctx.tar, "-C", f"{mnt}/{ctx.fresh(src)}"])
-
-
-@row("git-clone", SECONDS, "git clone of a local repository, 3,000 files")
-def git_clone(ctx, mnt, src):
-    return timed(["git", "clone", "-q", "--no-hardlinks", ctx.repo, f"{mnt}/{ctx.fresh(src)}/clone"], env=ctx.git_env)
-
-
-def git_status(ctx, mnt, warm):
-    command = ["git", "-C", f"{mnt}/shared/repo", "status", "--porcelain"]
-    if warm:
-        call(command, env=ctx.git_env)
-    return timed(command, env=ctx.git_env)
-
-
-@row("git-status-cold", SECONDS, "git status on a new mount")
-def git_status_cold(ctx, mnt, src):
-    del src
-    return git_status(ctx, mnt, False)
-
-
-@row("git-status-warm", SECONDS, "git status again")
-def git_status_warm(ctx, mnt, src):
-    del src
-    return git_status(ctx, mnt, True)
+def overwrite_sync(run):
+    return run.io("shared/data", "fdatasync")
 
 
 SQLITE = """
-import sqlite3, sys, time
+import json, resource, sqlite3, sys, time
 db = sqlite3.connect(sys.argv[1], isolation_level=None)
 db.execute("pragma journal_mode=wal")
 db.execute("pragma synchronous=full")
@@ -170,10 +75,89 @@ seconds, n, begin = float(sys.argv[2]), 0, time.monotonic()
 while time.monotonic() - begin < seconds:
     db.execute("insert into t(body) values(?)", ("x" * 200,))
     n += 1
-print(n / (time.monotonic() - begin))
+use = resource.getrusage(resource.RUSAGE_SELF)
+print(json.dumps({"ops": n, "ops_per_s": n / (time.monotonic() - begin), "cpu_s": use.ru_utime + use.ru_stime}))
 """
 
 
 @row("sqlite", RATE, "SQLite transactions of one row, WAL, synchronous=FULL")
-def sqlite(ctx, mnt, src):
-    return float(call([sys.executable, "-c", SQLITE, f"{mnt}/{ctx.fresh(src)}/db", str(ctx.seconds)]))
+def sqlite(run):
+    return run.script([sys.executable, "-c", SQLITE, f"{run.mnt}/{run.fresh()}/db", str(run.seconds)])
+
+
+@row("create", RATE, "create and close, 1 thread")
+def create(run):
+    return run.meta(run.fresh(), "create")
+
+
+@row("create-c4", RATE, "create and close, 4 threads, own directories")
+def create_four(run):
+    return run.meta(run.fresh(), "create", 4)
+
+
+@row("lookup", RATE, "first stat of existing files")
+def lookup(run):
+    return run.meta("shared/files", "stat", 1, 10000)
+
+
+@row("getattr", RATE, "statx of an open file past the caches (AT_STATX_FORCE_SYNC)")
+def getattr_forced(run):
+    return run.meta("shared/files", "getattr")
+
+
+@row("open-close", RATE, "open and close of existing files, after one stat of each")
+def open_close(run):
+    run.meta("shared/files", "stat", 1, 5000, seconds=5, prepare=True)
+    return run.meta("shared/files", "open", 1, 5000)
+
+
+@row("ls-l", RATE, "readdir and stat of 10,000 files")
+def ls_l(run):
+    return run.meta("shared/files", "list")
+
+
+@row("rename", RATE, "rename within a directory, files not looked up before", files=6000)
+def rename(run):
+    return run.meta("names", "rename", 1, 6000)
+
+
+@row("unlink", RATE, "unlink, files not looked up before", files=6000)
+def unlink(run):
+    return run.meta("names", "unlink", 1, 6000)
+
+
+@row("tar-x", SECONDS, "tar x of 2,000 files")
+def tar_x(run):
+    return run.timed(["tar", "-xf", run.data.tar, "-C", f"{run.mnt}/{run.fresh()}"], run.data.files)
+
+
+@row("git-clone", SECONDS, "git clone of a local repository, 2,000 files")
+def git_clone(run):
+    return run.timed(["git", "clone", "-q", "--no-hardlinks", run.data.repo, f"{run.mnt}/{run.fresh()}/clone"], run.data.files)
+
+
+def _status(run, warm):
+    command = ["git", "-C", f"{run.mnt}/shared/repo", "status", "--porcelain"]
+    if warm:
+        run.timed(command, prepare=True)
+    return run.timed(command, run.data.files)
+
+
+@row("git-status-cold", SECONDS, "git status, 2,000 files, on a new mount")
+def git_status_cold(run):
+    return _status(run, False)
+
+
+@row("git-status-warm", SECONDS, "git status again")
+def git_status_warm(run):
+    return _status(run, True)
+
+
+@row("disk-read-d32", RATE, "4 KiB random read, O_DIRECT, the real disk, caches dropped, 1 caller, depth 32", DISK, reach=True, cold=True)
+def disk_read(run):
+    return run.io("data", "randread", 32)
+
+
+@row("disk-ls-l", RATE, "readdir and stat of 50,000 files, the real disk, caches dropped", DISK, cold=True)
+def disk_ls_l(run):
+    return run.meta("files", "list")
