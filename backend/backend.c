@@ -168,6 +168,7 @@ void backend_destroy(struct backend *b)
 		filetable_fini(&r->files);
 		free(r);
 	}
+	durability_destroy_all(b);
 	slot_arrays_fini(&b->arrays);
 	pthread_mutex_destroy(&b->closings_lock);
 	free(b);

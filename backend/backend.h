@@ -79,7 +79,8 @@ struct op;
 	X(IOCTL, "ioctl")         /* fd, off=cmd, buf=argument */              \
 	X(SYNCFS, "syncfs")       /* fd */                                     \
 	X(NAME_TO_HANDLE, "name_to_handle_at") /* fd, path, arg=AT_, buf=struct file_handle; res=mount id */ \
-	X(OPEN_BY_HANDLE, "open_by_handle_at") /* fd=mount fd, buf=struct file_handle, arg=open flags; res=fd */
+	X(OPEN_BY_HANDLE, "open_by_handle_at") /* fd=mount fd, buf=struct file_handle, arg=open flags; res=fd */ \
+	X(CHECK_FILE, "check_file") /* file, arg=1: copy on write, buf=struct proof_extents: see file_check.h */
 
 enum op_kind {
 #define X(e, n) OP_##e,
@@ -374,5 +375,9 @@ int sys_openat2(int dirfd, const char *path, const struct open_how *how);
 int sys_statx(int fd, const char *path, int at_flags, unsigned mask, struct statx *stx);
 int sys_name_to_handle(int fd, const char *path, int at_flags, void *file_handle, int *ret_mount_id);
 int sys_open_by_handle(int mount_fd, const void *file_handle, int flags);
+
+/* ---- durability -------------------------------------------------------------- */
+
+#include "durability.h"
 
 #endif

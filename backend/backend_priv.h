@@ -25,8 +25,13 @@ struct backend {
 	struct closing closings[CLOSINGS_MAX];
 	struct closing *closings_free[CLOSINGS_MAX];
 	unsigned closings_free_count;
+	struct namespace *namespaces;     /* durability.c; main's */
+	struct durability *durabilities;  /* all of them, until the end */
 	_Atomic(struct ring *) rings[BACKEND_RINGS_MAX]; /* set once each; freed by backend_destroy() */
 };
+
+/** durability_destroy_all() - at the end, and the devices with them. Thread: main. */
+void durability_destroy_all(struct backend *b);
 
 /**
  * backend_ring_cpu() - the CPU that ring @index is pinned to, or -1

@@ -309,6 +309,8 @@ const struct op_row op_table[OP_KINDS_COUNT] = {
 	/* encodes what the inode in memory knows: cannot wait */
 	ROW_INLINE(NAME_TO_HANDLE, -1, 0, NULL, sysop_name_to_handle),
 	ROW_WORKER(OPEN_BY_HANDLE, OPT_RETRY, sysop_open_by_handle),
+	/* reads extents that are not in memory */
+	ROW_WORKER(CHECK_FILE, 0, sysop_check_file),
 };
 
 static const char *const kind_names[OP_KINDS_COUNT] = {

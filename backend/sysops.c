@@ -13,6 +13,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "file_check.h"
 #include "op.h"
 #include "sysops.h"
 #include "util/errno_util.h"
@@ -216,6 +217,11 @@ int64_t sysop_copy_range(struct op *op)
 	loff_t in = (loff_t)op->off, out = (loff_t)op->off2;
 
 	return errno_result(copy_file_range(op->fd, &in, op->fd2, &out, op->len, 0));
+}
+
+int64_t sysop_check_file(struct op *op)
+{
+	return file_check(op_fd(op), op->arg != 0, op->buf);
 }
 
 int64_t sysop_ioctl(struct op *op)

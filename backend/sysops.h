@@ -24,7 +24,8 @@
 	X(openat) X(close) X(statx) X(unlinkat) X(mkdirat) X(symlinkat) X(linkat) X(renameat)        \
 	X(getxattr) X(setxattr) X(splice) X(poll) X(timeout) X(cancel) X(refuse) X(mknodat)          \
 	X(readlink) X(getdents) X(setattr) X(statfs) X(listxattr) X(removexattr) X(lseek)            \
-	X(copy_range) X(access) X(ioctl) X(syncfs) X(name_to_handle) X(open_by_handle)
+	X(copy_range) X(access) X(ioctl) X(syncfs) X(name_to_handle) X(open_by_handle) \
+	X(check_file)
 #define X(name) int64_t sysop_##name(struct op *op);
 SYSOPS(X)
 #undef X

@@ -33,6 +33,8 @@ struct handle {
 	struct inode *inode; /* a reference of its own, and an open count */
 	struct bfile file;   /* buffered, or the only one */
 	struct bfile direct; /* O_DIRECT, when has_direct */
+	struct dfile *dfile; /* of a file open for writing, where a FLUSH may answer; a reference */
+	_Atomic uint64_t sync_seen; /* errors of the device that this open file has heard of */
 	/* directories */
 	_Atomic bool dir_busy;
 	bool dir_eof;        /* the last read of the backing directory found its end */

@@ -167,6 +167,10 @@ static int make_backend(struct server *srv, char *err, size_t err_size)
 	if (srv->deny & SESSION_DENY_FILE_HANDLES)
 		srv->open_handles = false;
 	cfg.deny = rest[0] ? rest : NULL;
+	if (durability_faults_parse(o->fault, &srv->faults) < 0) {
+		snprintf(err, err_size, "unknown fault '%s'", o->fault);
+		return -EINVAL;
+	}
 	res = backend_create(&cfg, &srv->backend, why, sizeof(why));
 	if (res < 0)
 		snprintf(err, err_size, "%s", why);

@@ -94,6 +94,7 @@ int mount_create(struct server *srv, int root_fd, const char *mountpoint, const 
 static void close_handle(struct handle *h, void *arg)
 {
 	(void)arg;
+	durability_put(h->dfile, h->file.fd);
 	if (h->file.fd >= 0)
 		(void)close(h->file.fd); /* its user has gone with the connection */
 	if (h->has_direct && h->direct.fd >= 0)

@@ -5,6 +5,7 @@
 #include <sys/sysmacros.h>
 
 #include "fs/child.h"
+#include "fs/durable.h"
 #include "fs/ops.h"
 
 struct attr_state {
@@ -195,6 +196,7 @@ static void setattr_start(struct request *r)
 		op->buf = &s->args;
 	}
 	op->creds = s->creds;
+	durable_change(r, r->inode, s->args.valid & SETATTR_SIZE ? PROOF_TRUNCATE : PROOF_ATTRIBUTES);
 	if (s->args.valid & (SETATTR_SIZE | SETATTR_TIMES))
 		coherence_change_begin(r, r->inode, open_fd ? r->handle->file.fd : r->fd);
 	ring_submit(op);

@@ -2,34 +2,33 @@
 /*
  * op_fsync.c - what a caller was told is durable, is.
  *
- * Every fsync, fdatasync and fsyncdir is one IORING_OP_FSYNC on the backing
- * open that belongs to the caller's own open file: so the kernel reports a
- * write-back error to each opener once. Nothing is answered before it is done,
- * and no error is changed into another answer.
+ * Every fsync, fdatasync and fsyncdir is decided by backend/sync_call.c: the
+ * kernel's sync, or write-back and one FLUSH of the device where the file is
+ * proven to need no more. Either works on the backing open that belongs to the
+ * caller's own open file: so the kernel reports a write-back error to each
+ * opener once.
  */
-#include <errno.h>
-
 #include "fs/ops.h"
 
-static void fsync_done(struct op *op)
+static void fsync_done(struct sync_call *c, int64_t res)
 {
-	struct request *r = op->owner;
-
-	stats_add(&r->thread->stats.durability_kernel, 1);
-	/* ENOSYS would make the kernel answer 0 to every later fsync (fs/fuse/file.c, fuse_fsync) */
-	request_reply_err(r, op->res == -ENOSYS ? -EIO : op->res);
+	request_reply_err(c->owner, res);
 }
 
 void op_fsync(struct request *r, uint64_t nodeid, uint64_t fh, bool datasync)
 {
-	struct op *op;
+	struct sync_call *c = REQUEST_STATE(r, struct sync_call);
 
 	if (!request_inode(r, nodeid) || !request_handle(r, fh))
 		return;
-	op = request_op(r, OP_FSYNC, fsync_done);
-	if (!op)
-		return;
-	op->file = &r->handle->file;
-	op->arg = datasync;
-	ring_submit(op);
+	c->ring = r->thread->ring;
+	c->durable = r->mount->backing[r->inode->fs].durable;
+	c->dfile = r->handle->dfile;
+	c->file = &r->handle->file;
+	c->seen = &r->handle->sync_seen;
+	c->datasync = datasync;
+	c->without = r->mount->passthrough && !r->handle->directory ? PROOF_PASSTHROUGH : PROOF_READER;
+	c->done = fsync_done;
+	c->owner = r;
+	durability_sync(c);
 }

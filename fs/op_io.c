@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <limits.h>
 
+#include "fs/durable.h"
 #include "fs/ops.h"
 
 #define WRITE_TRIES 8u          /* waits for space that is being freed */
@@ -99,6 +100,7 @@ static void write_done(struct op *op)
 	if (write_space(r, op->res))
 		return;
 	coherence_change_end(r); /* before the caller, and then others, may go on */
+	durable_write_end(r, op->res);
 	if (op->res < 0) {
 		request_reply_err(r, op->res);
 		return;
@@ -119,6 +121,20 @@ static uint32_t write_flags(const struct fuse_write_in *in)
 		flags |= RWF_SYNC;
 	else if (in->flags & O_DSYNC)
 		flags |= RWF_DSYNC;
+	return flags;
+}
+
+/** write_proof() - what the write means to the proof of the file. */
+static unsigned write_proof(struct handle *h, const struct fuse_write_in *in)
+{
+	unsigned flags = 0;
+
+	if (write_flags(in) & RWF_APPEND)
+		flags |= PROOF_WRITE_APPEND;
+	if (io_file(h, in->flags) == &h->file)
+		flags |= PROOF_WRITE_BUFFERED;
+	if (in->write_flags & FUSE_WRITE_KILL_SUIDGID)
+		flags |= PROOF_WRITE_KILL;
 	return flags;
 }
 
@@ -164,6 +180,7 @@ void op_write(struct request *r, uint64_t nodeid, const char *buf, const struct 
 	}
 	*REQUEST_STATE(r, struct write_state) = (struct write_state){ .buf = buf, .in = in };
 	coherence_change_begin(r, r->inode, r->handle->file.fd);
+	durable_write_begin(r, in->offset, in->size, write_proof(r->handle, in));
 	write_submit(r);
 }
 
@@ -194,6 +211,7 @@ void op_fallocate(struct request *r, uint64_t nodeid, const struct fuse_fallocat
 	op->arg = in->mode;
 	op->creds = write_creds(r, 0);
 	coherence_change_begin(r, r->inode, r->handle->file.fd);
+	durable_change(r, r->inode, PROOF_FALLOCATE);
 	ring_submit(op);
 }
 
@@ -264,5 +282,7 @@ void op_copy_file_range(struct request *r, uint64_t nodeid, const struct fuse_co
 	op->len = wide || in->len < UINT_MAX ? in->len : UINT_MAX & ~4095u;
 	op->creds = write_creds(r, 0);
 	coherence_change_begin(r, r->inode2, r->handle2->file.fd);
+	durable_change(r, r->inode, PROOF_COPY); /* its blocks may be shared from now on */
+	durable_change(r, r->inode2, PROOF_COPY);
 	ring_submit(op);
 }

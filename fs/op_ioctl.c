@@ -4,6 +4,7 @@
 #include <linux/fs.h>
 #include <string.h>
 
+#include "fs/durable.h"
 #include "fs/ops.h"
 
 struct ioctl_row {
@@ -56,6 +57,8 @@ void op_ioctl(struct request *r, uint64_t nodeid, const struct fuse_ioctl_in *in
 	if (row->in_size)
 		memcpy(r->payload, in_buf, row->in_size);
 	*REQUEST_STATE(r, uint32_t) = row->out_size;
+	if (row->in_size)
+		durable_change(r, r->inode, PROOF_ATTRIBUTES);
 	op->fd = r->handle->file.fd;
 	op->off = in->cmd;
 	op->buf = r->payload;

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "fs/child.h"
+#include "fs/durable.h"
 #include "fs/ops.h"
 
 /* ---- things that end with a new entry ----------------------------------------- */
@@ -102,6 +103,7 @@ static void link_start(struct request *r)
 	op->fd2 = r->fd;
 	op->path2 = s->child.name;
 	op->arg = AT_SYMLINK_FOLLOW;
+	durable_change(r, r->inode2, PROOF_NAME);
 	ring_submit(op);
 }
 
@@ -189,6 +191,10 @@ static void renamed(struct op *op)
 	struct request *r = op->owner;
 	struct rename_state *s = REQUEST_STATE(r, struct rename_state);
 
+	if (op->res == 0)
+		durable_moved(r, r->inode2, r->fd2, s->names.new_name);
+	if (op->res == 0 && s->names.flags & RENAME_EXCHANGE)
+		durable_moved(r, r->inode, r->fd, s->names.name);
 	if (op->res < 0 || !r->mount->keep_names) {
 		request_reply_err(r, op->res);
 		return;

@@ -7,6 +7,7 @@
 #include <sys/stat.h>
 
 #include "fs/child.h"
+#include "fs/durable.h"
 #include "fs/lock.h"
 #include "fs/ops.h"
 
@@ -89,6 +90,7 @@ static struct handle *make_handle(struct request *r, struct open_state *s, struc
 		bfile_init(&h->direct, s->direct_fd);
 		h->has_direct = true;
 	}
+	durable_handle(m, h, i);
 	handle_publish(m->handles, h, i);
 	atomic_fetch_add(&m->server->budget.used, h->has_direct ? 2 : 1);
 	inode_open_count(m->inodes, i, 1);
@@ -261,6 +263,8 @@ static void open_try(struct request *r, bool hot, bool direct)
 		op->flags = OPF_ASYNC;
 		if (op->how.flags & O_TRUNC && r->inode && !r->changing)
 			coherence_change_begin(r, r->inode, r->fd);
+		if (op->how.flags & O_TRUNC && r->inode && !r->altering[0])
+			durable_change(r, r->inode, PROOF_TRUNCATE);
 	} else {
 		op->flags = OPF_INLINE;
 		op->how.flags |= O_NONBLOCK;

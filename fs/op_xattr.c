@@ -4,6 +4,7 @@
 #include <string.h>
 #include <linux/limits.h>
 
+#include "fs/durable.h"
 #include "fs/ops.h"
 
 struct xattr_state {
@@ -50,6 +51,7 @@ static void set_start(struct request *r)
 	op->len = s->size;
 	op->arg = (uint32_t)s->flags;
 	op->creds = s->creds;
+	durable_change(r, r->inode, PROOF_ATTRIBUTES);
 	ring_submit(op);
 }
 
@@ -159,6 +161,7 @@ static void remove_start(struct request *r)
 	if (!op)
 		return;
 	op->path2 = s->name;
+	durable_change(r, r->inode, PROOF_ATTRIBUTES);
 	ring_submit(op);
 }
 

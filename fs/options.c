@@ -20,6 +20,7 @@ static const char *const locks_choices[] = { "local", "shared", NULL };
 static const char *const transport_choices[] = { "auto", "dev", "uring", NULL };
 static const char *const io_choices[] = { "daemon", "kernel", NULL };
 static const char *const taskrun_choices[] = { "auto", "defer", "coop", "none", NULL };
+static const char *const fsync_choices[] = { "strict", "flush", "kernel", NULL }; /* enum durability_policy */
 static const char *const policy_choices[] = { "auto", "ring", "nowait", NULL };
 
 static const struct opt_row rows[] = {
@@ -57,6 +58,8 @@ static const struct opt_row rows[] = {
 	  .help = "Largest read or write request; more than 1m needs a higher fs.fuse.max_pages_limit" },
 	{ "max_background", OPT_UINT, FIELD(max_background), 1, 65535, .value = "512",
 	  .help = "Requests that the kernel may have under way without a waiting caller (readahead, asynchronous direct I/O)" },
+	{ "fsync", OPT_CHOICE, FIELD(fsync), .choices = fsync_choices, .value = "strict",
+	  .help = "How fsync and fdatasync become durable: strict: what POSIX asks, by an NVMe FLUSH where nothing but overwritten data needs one; flush: the same for an fsync of which only time stamps would be written, they follow within a second; kernel: always the kernel's own sync. See uringfs-durability(7)" },
 	{ "transport", OPT_CHOICE, FIELD(transport), .choices = transport_choices, .value = "auto",
 	  .help = "How requests come in: dev: reads of /dev/fuse; uring: FUSE-over-io_uring; auto: the best there is" },
 	{ "rings", OPT_UINT, FIELD(rings), 0, BACKEND_RINGS_MAX, .value = "0",
@@ -89,6 +92,10 @@ static const struct opt_row rows[] = {
 	  .help = "Do without these kernel features (separated by colons or, in --deny, commas)" },
 	{ "inject", OPT_STRING, FIELD(inject), .unit = "KIND:NTH:RESULT[/...]", .hidden = true,
 	  .help = "Let the NTH backend operation of KIND end with RESULT" },
+#ifdef URINGFS_FAULT_INJECTION
+	{ "fault", OPT_STRING, FIELD(fault), .unit = "FAULT[:FAULT...]", .hidden = true,
+	  .help = "Make a mistake about durability: no_writeback, no_flush, early_flush, keep_proof; block_device: take any block device for capable" },
+#endif
 };
 #define ROWS_COUNT (sizeof(rows) / sizeof(rows[0]))
 

@@ -39,8 +39,11 @@ struct options {
 	bool pin;
 	unsigned fds;
 
+	/* durability */
+	int fsync;  /* enum durability_policy */
+
 	/* tests and figures */
-	char *deny, *inject;
+	char *deny, *inject, *fault;
 	bool stats;
 	char *stats_file;
 };

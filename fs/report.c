@@ -9,6 +9,7 @@
 #include "fs/dispatch.h"
 #include "fs/libfuse_io.h"
 #include "fs/placement.h"
+#include "fs/report_durability.h"
 #include "fs/server.h"
 #include "fs/session.h"
 #include "fs/transport.h"
@@ -18,7 +19,7 @@ struct totals {
 	struct histogram latency[UAPI_FUSE_OPCODE_MAX];
 	uint64_t errors[UAPI_FUSE_OPCODE_MAX];
 	uint64_t requests, replies_lost, bytes_read, bytes_written, in_flight, in_flight_max, bad_requests, interrupts,
-		durability_kernel, lookups_hot, lookups_cold, passthrough_opens, passthrough_not[PASSTHROUGH_NOT_COUNT];
+		lookups_hot, lookups_cold, passthrough_opens, passthrough_not[PASSTHROUGH_NOT_COUNT];
 	uint64_t inodes, inodes_max, inode_fds, inode_memory, handles;
 	struct ring_stats ring;
 	struct worker_stats workers;
@@ -38,7 +39,6 @@ static void sum_thread(struct totals *s, const struct thread_stats *t)
 	s->in_flight_max += stats_get(&t->in_flight_max);
 	s->bad_requests += stats_get(&t->bad_requests);
 	s->interrupts += stats_get(&t->interrupts);
-	s->durability_kernel += stats_get(&t->durability_kernel);
 	s->passthrough_opens += stats_get(&t->passthrough_opens);
 	for (unsigned n = 0; n < PASSTHROUGH_NOT_COUNT; n++)
 		s->passthrough_not[n] += stats_get(&t->passthrough_not[n]);
@@ -91,7 +91,6 @@ static unsigned figures(const struct server *srv, const struct totals *s, struct
 		{ "placement_changes", srv->placement ? placement_changes(srv->placement) : 0 },
 		{ "lookups_hot", s->lookups_hot },
 		{ "lookups_cold", s->lookups_cold },
-		{ "durability_kernel_fsync", s->durability_kernel },
 		{ "passthrough_opens", s->passthrough_opens },
 		{ "passthrough_not_mixed", s->passthrough_not[PASSTHROUGH_NOT_MIXED] },
 		{ "passthrough_not_stacked", s->passthrough_not[PASSTHROUGH_NOT_STACKED] },
@@ -148,7 +147,7 @@ void report_text(const struct server *srv, FILE *f)
 
 	if (!s)
 		return;
-	fprintf(f, "uringfs statistics: %s on %s, transport %s, %u rings, fsync policy kernel, up %.1f s\n", srv->opt.source_real,
+	fprintf(f, "uringfs statistics: %s on %s, transport %s, %u rings, up %.1f s\n", srv->opt.source_real,
 		srv->opt.mountpoint_real, transport_dev.name, srv->threads_count, (double)(stats_now_ns() - srv->start_ns) / 1e9);
 	fprintf(f, "%-20s %12s %9s %10s %10s %10s %10s\n", "request", "count", "errors", "mean us", "p50 us", "p99 us", "max us");
 	for (unsigned op = 0; op < UAPI_FUSE_OPCODE_MAX; op++) {
@@ -163,6 +162,7 @@ void report_text(const struct server *srv, FILE *f)
 	count = figures(srv, s, fig);
 	for (unsigned n = 0; n < count; n++)
 		fprintf(f, "%-32s %llu\n", fig[n].name, (unsigned long long)fig[n].value);
+	report_durability_text(srv, f);
 	if (s->ring.enters)
 		fprintf(f, "%-32s %.2f\n", "submissions_per_enter", (double)s->ring.sqes / (double)s->ring.enters);
 	for (unsigned k = 0; k < OP_KINDS_COUNT; k++)
@@ -222,10 +222,11 @@ void report_json(const struct server *srv, FILE *f)
 	put_string(srv->opt.source_real, f);
 	fprintf(f, ",\"mountpoint\":");
 	put_string(srv->opt.mountpoint_real, f);
-	fprintf(f, ",\"transport\":\"%s\",\"rings\":%u,\"fsync_policy\":\"kernel\"", transport_dev.name, srv->threads_count);
+	fprintf(f, ",\"transport\":\"%s\",\"rings\":%u", transport_dev.name, srv->threads_count);
 	count = figures(srv, s, fig);
 	for (unsigned n = 0; n < count; n++)
 		fprintf(f, ",\"%s\":%llu", fig[n].name, (unsigned long long)fig[n].value);
+	report_durability_json(srv, f);
 	json_latency(s, f);
 	fprintf(f, ",\"backend\":{");
 	for (unsigned k = 0; k < OP_KINDS_COUNT; k++) {
@@ -269,10 +270,11 @@ void report_start(const struct server *srv)
 
 	session_features(m, false, used, sizeof(used));
 	session_features(m, true, missing, sizeof(missing));
-	log_info("%s on %s: transport dev (reads of /dev/fuse%s), %u rings, FUSE 7.%u, max_write %u, fsync policy kernel (IORING_OP_FSYNC), "
+	log_info("%s on %s: transport dev (reads of /dev/fuse%s), %u rings, FUSE 7.%u, max_write %u, "
 		 "acting as the %s",
 		 srv->opt.source_real, srv->opt.mountpoint_real, offered ? "; the kernel also offers FUSE-over-io_uring" : "",
 		 srv->threads_count, m->kernel_minor < 45 ? m->kernel_minor : 45, m->max_write, srv->root ? "caller" : "mounting user");
+	report_durability_start(srv);
 	log_info("in use: %s %s file_handles=%s registered_buffers=%u descriptors<=%u", backend_features_used(srv->backend), used,
 		 m->keep_names ? (m->backing[0].handles ? "identity only, reopening by name" : "no, reopening by name") : "yes",
 		 srv->threads[0].registered_count, srv->budget.max);

@@ -9,6 +9,7 @@
 
 #include "backend/util/log.h"
 #include "fs/dispatch.h"
+#include "fs/durable.h"
 #include "fs/session.h"
 #include "fs/transport.h"
 
@@ -44,6 +45,7 @@ static void request_end(struct request *r)
 	struct thread_stats *st = &r->thread->stats;
 
 	coherence_change_end(r);
+	durable_end(r);
 	drop_handle(r, &r->handle);
 	drop_handle(r, &r->handle2);
 	drop_inode(r, &r->inode, &r->fd);
@@ -73,6 +75,7 @@ static void request_begin(struct request *r, const void *msg, size_t len)
 	r->inode = r->inode2 = NULL;
 	r->handle = r->handle2 = NULL;
 	r->changing = NULL;
+	r->writing = r->altering[0] = r->altering[1] = NULL;
 	r->fd = r->fd2 = -1;
 	r->channel->requests_live++;
 	stats_add(&st->requests, 1);
@@ -89,6 +92,7 @@ static int send(struct request *r, const struct iovec *iov, int count)
 
 	assert(r->state == REQUEST_DISPATCHED || r->state == REQUEST_TAKEN);
 	r->state = REQUEST_REPLIED;
+	durable_end(r); /* what the caller does next meets it as ended */
 	if (out->error && r->opcode < UAPI_FUSE_OPCODE_MAX)
 		stats_add(&r->thread->stats.errors[r->opcode], 1);
 	log_trace("reply %llu %s: %s, %u bytes", (unsigned long long)out->unique, dispatch_opcode_name(r->opcode),
@@ -460,6 +464,7 @@ void request_close_handle(struct server_thread *t, struct mount *m, struct handl
 	passthrough_leave(t, m, i, (enum handle_io)h->io, (h->open_flags & O_ACCMODE) == O_RDWR); /* before the close, which may have to be slow */
 	if (h->writable)
 		atomic_store_explicit(&m->server->slow_close_ns, stats_now_ns(), memory_order_relaxed);
+	durability_put(h->dfile, h->file.fd);
 	bfile_close(t->ring, &h->file, how);
 	if (h->has_direct)
 		bfile_close(t->ring, &h->direct, how);

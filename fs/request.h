@@ -64,6 +64,8 @@ struct request {
 	int changing_fd;
 	uint32_t data_seq;
 	struct notification notification;
+	struct dfile *writing;  /* its write is under way: durable.h */
+	struct dfile *altering[2]; /* changed by this request; references */
 	/* steps */
 	void (*next)(struct request *r);
 	union {

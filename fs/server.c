@@ -141,6 +141,7 @@ static void backing_probe(struct mount *m, struct backing_fs *b, int fd)
 	int mount_id;
 
 	b->mount_fd = -1;
+	(void)durability_create(m->server->backend, fd, (enum durability_policy)m->server->opt.fsync, m->server->faults, &b->durable); /* none: the kernel's sync */
 	b->local = is_local(fd);
 	if (!b->local)
 		atomic_store(&m->server->remote, true);

@@ -41,6 +41,7 @@ struct backing_fs {
 	int mount_fd;        /* a directory of it for open_by_handle_at(2), or -1 */
 	bool handles;        /* name_to_handle_at(2) works: identity by file handle */
 	bool local;          /* on a disk of this machine, or in its memory: calls are mostly quick (OPF_QUICK) */
+	struct durability *durable; /* the backend's; NULL: no memory for it */
 };
 
 struct channel {
@@ -93,7 +94,6 @@ struct thread_stats {
 	_Atomic uint64_t in_flight, in_flight_max;
 	_Atomic uint64_t bad_requests;   /* refused for their form */
 	_Atomic uint64_t interrupts;     /* that ended a wait */
-	_Atomic uint64_t durability_kernel; /* fsync and fdatasync answered by IORING_OP_FSYNC */
 	_Atomic uint64_t passthrough_opens, passthrough_not[PASSTHROUGH_NOT_COUNT];
 	_Atomic uint64_t lookups_hot, lookups_cold; /* answered from the caches; by waiting for the disk */
 };
@@ -126,6 +126,7 @@ struct server {
 	bool root;                /* acts as the caller (CAP_SETUID) */
 	bool open_handles;        /* open_by_handle_at(2) is allowed */
 	uint64_t deny;            /* SERVER_DENY_ */
+	unsigned faults;          /* DURABILITY_FAULT_ */
 	struct server_thread *threads;
 	unsigned threads_count;
 	struct notifier *notifier; /* coherence.h */

@@ -1,0 +1,161 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * background.c - policy flush: timestamps follow a FLUSH within a second.
+ *
+ * Files whose times are not durable yet wait in a list; a timer on the ring of
+ * the first one syncs them all. The sync goes by a descriptor of our own, so
+ * that no caller's open file loses its write-back error to it.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <unistd.h>
+
+#include "durability_priv.h"
+#include "ring.h"
+
+static bool start_timer(struct ring *r, struct durability *d);
+
+/** enqueue() - @f is due; the list takes the reference. Lock held. Return: whether a timer has to be started */
+static bool enqueue(struct durability *d, struct dfile *f)
+{
+	bool timer = !d->background_timer;
+
+	f->background_due = true;
+	f->background_next = d->background;
+	d->background = f;
+	d->background_timer = true;
+	return timer;
+}
+
+/** ended() - the sync of @f has; times changed meanwhile need another one. */
+static void ended(struct ring *r, struct dfile *f)
+{
+	struct durability *d = f->d;
+	bool again, timer = false;
+
+	pthread_mutex_lock(&d->background_lock);
+	again = f->background_again;
+	f->background_running = f->background_again = false;
+	if (again)
+		timer = enqueue(d, f);
+	pthread_mutex_unlock(&d->background_lock);
+	if (timer && !start_timer(r, d)) {
+		pthread_mutex_lock(&d->background_lock);
+		d->background_timer = false; /* the next one to be added starts it; until then the kernel's own write-back */
+		pthread_mutex_unlock(&d->background_lock);
+	}
+	if (!again)
+		durability_put(f, f->background_fd);
+}
+
+static void synced(struct op *op)
+{
+	struct dfile *f = op->owner;
+	struct durability *d = f->d;
+	struct proof saved;
+
+	atomic_fetch_add_explicit(&d->background_syncs, 1, memory_order_relaxed);
+	dfile_lock(f, &saved);
+	if (op->res < 0)
+		proof_refuse(&f->proof, PROOF_ERROR); /* each open file hears of it at its own next sync, from the kernel */
+	else
+		proof_sync_end(&f->proof, &f->background_mark, true, &f->background_times, NULL, 0);
+	dfile_unlock(f, &saved);
+	ended(op->ring, f);
+}
+
+static void sync_one(struct ring *r, struct dfile *f)
+{
+	struct op *op = ring_op_get(r);
+	struct proof saved;
+
+	if (!op) { /* later */
+		pthread_mutex_lock(&f->d->background_lock);
+		f->background_again = true;
+		pthread_mutex_unlock(&f->d->background_lock);
+		ended(r, f);
+		return;
+	}
+	if (file_times(f->background_fd, &f->background_times, NULL) < 0)
+		f->background_times = (struct proof_times){ 0 };
+	dfile_lock(f, &saved);
+	proof_sync_begin(&f->proof, &f->background_mark);
+	dfile_unlock(f, &saved);
+	op->kind = OP_FSYNC;
+	op->fd = f->background_fd;
+	op->owner = f;
+	op->done = synced;
+	ring_submit(op);
+}
+
+static void due(struct op *op)
+{
+	struct durability *d = op->owner;
+	struct dfile *list, *next;
+
+	pthread_mutex_lock(&d->background_lock);
+	list = d->background;
+	d->background = NULL;
+	d->background_timer = false;
+	for (struct dfile *f = list; f; f = f->background_next) {
+		f->background_due = false;
+		f->background_running = true; /* nobody links it elsewhere until it has ended */
+	}
+	pthread_mutex_unlock(&d->background_lock);
+	for (struct dfile *f = list; f; f = next) {
+		next = f->background_next;
+		sync_one(op->ring, f);
+	}
+}
+
+/** own_fd() - open the file once more for ourselves. Return: descriptor or -errno */
+static int own_fd(int fd)
+{
+	const struct open_how how = { .flags = O_RDONLY | O_NONBLOCK | O_CLOEXEC | O_NOATIME };
+	char path[32];
+
+	snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
+	return sys_openat2(AT_FDCWD, path, &how);
+}
+
+static bool start_timer(struct ring *r, struct durability *d)
+{
+	struct op *op = ring_op_get(r);
+
+	if (!op)
+		return false;
+	op->kind = OP_TIMEOUT;
+	op->off = BACKGROUND_NS;
+	op->owner = d;
+	op->done = due;
+	ring_submit(op);
+	return true;
+}
+
+bool background_add(struct ring *r, struct dfile *f, int fd)
+{
+	struct durability *d = f->d;
+	bool ok = true, timer = false;
+
+	pthread_mutex_lock(&d->background_lock);
+	if (f->background_running) {
+		f->background_again = true;
+	} else if (!f->background_due) {
+		if (f->background_fd < 0 && d->background_fds < BACKGROUND_FDS_MAX) {
+			f->background_fd = own_fd(fd);
+			d->background_fds += f->background_fd >= 0;
+		}
+		ok = f->background_fd >= 0 && (d->background_timer || ring_ops_free(r) > 0);
+		if (ok) {
+			pthread_mutex_lock(&d->table_lock);
+			f->refs++; /* the caller has one */
+			pthread_mutex_unlock(&d->table_lock);
+			timer = enqueue(d, f);
+		}
+	}
+	pthread_mutex_unlock(&d->background_lock);
+	if (timer)
+		(void)start_timer(r, d); /* there was an op a moment ago, and the ring is ours */
+	return ok;
+}

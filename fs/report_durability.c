@@ -1,0 +1,140 @@
+/* SPDX-License-Identifier: MIT */
+#include "report_durability.h"
+
+#include <stdlib.h>
+
+#include "backend/util/log.h"
+#include "fs/server.h"
+
+#define ROWS_MAX (16u + PROOF_REASONS_COUNT)
+
+struct row {
+	const char *name;
+	uint64_t value;
+};
+
+static const char *const kernel_names[PROOF_REASONS_COUNT] = {
+#define X(e, n) "durability_kernel_" n,
+	PROOF_REASONS(X)
+#undef X
+};
+
+static struct durability_figures *sum(const struct server *srv)
+{
+	struct durability_figures *s = calloc(1, sizeof(*s));
+
+	for (unsigned n = 0; s && n < srv->mounts_count; n++) {
+		const struct mount *m = srv->mounts[n];
+		uint32_t count = atomic_load(&((struct mount *)m)->backing_count);
+
+		for (uint32_t b = 0; b < count; b++)
+			if (m->backing[b].durable)
+				durability_figures_add(m->backing[b].durable, s);
+	}
+	return s;
+}
+
+/** rows() - fill @r (ROWS_MAX); return how many. */
+static unsigned rows(const struct durability_figures *s, struct row *r)
+{
+	uint64_t kernel = 0;
+	unsigned n = 0;
+
+	for (unsigned reason = 0; reason < PROOF_REASONS_COUNT; reason++)
+		kernel += s->kernel[reason];
+	r[n++] = (struct row){ "durability_flush", s->flush };
+	r[n++] = (struct row){ "durability_no_cache", s->no_cache };
+	r[n++] = (struct row){ "durability_kernel_fsync", kernel };
+	for (unsigned reason = PROOF_NONE + 1; reason < PROOF_REASONS_COUNT; reason++)
+		r[n++] = (struct row){ kernel_names[reason], s->kernel[reason] };
+	r[n++] = (struct row){ "durability_errors", s->errors };
+	r[n++] = (struct row){ "durability_proofs", s->proofs };
+	r[n++] = (struct row){ "durability_looks", s->looks };
+	r[n++] = (struct row){ "durability_background_syncs", s->background };
+	r[n++] = (struct row){ "flushes_sent", s->flushes };
+	r[n++] = (struct row){ "flushes_failed", s->flushes_failed };
+	r[n++] = (struct row){ "flush_callers", s->flush_tickets };
+	r[n++] = (struct row){ "flush_callers_max", s->flush_tickets_max };
+	return n;
+}
+
+static const char *device_text(const struct server *srv)
+{
+	const struct durability *d = srv->mounts_count ? srv->mounts[0]->backing[0].durable : NULL;
+
+	return d ? durability_text(d) : "not capable of FLUSH: out of memory";
+}
+
+void report_durability_start(const struct server *srv)
+{
+	const struct durability *d = srv->mounts[0]->backing[0].durable;
+
+	log_info("fsync policy %s; device: %s%s", durability_policy_name((enum durability_policy)srv->opt.fsync), device_text(srv),
+		 d && durability_capable(d) ? "" : "; every fsync is the kernel's (IORING_OP_FSYNC)");
+	if (srv->faults)
+		log_warning("fault=%s: this daemon makes mistakes about durability on purpose", srv->opt.fault);
+}
+
+static void text_latency(const char *name, const struct histogram *h, FILE *f)
+{
+	uint64_t n = stats_get(&h->count);
+
+	if (n)
+		fprintf(f, "%-32s %llu calls, mean %.1f us, p50 %.1f, p99 %.1f, max %.1f\n", name, (unsigned long long)n,
+			(double)stats_get(&h->sum_ns) / (double)n / 1e3, (double)histogram_quantile(h, 0.5) / 1e3,
+			(double)histogram_quantile(h, 0.99) / 1e3, (double)stats_get(&h->max_ns) / 1e3);
+}
+
+void report_durability_text(const struct server *srv, FILE *f)
+{
+	struct durability_figures *s = sum(srv);
+	struct row r[ROWS_MAX];
+	unsigned count;
+
+	if (!s)
+		return;
+	fprintf(f, "%-32s %s\n%-32s %s\n", "fsync_policy", durability_policy_name((enum durability_policy)srv->opt.fsync), "fsync_device",
+		device_text(srv));
+	count = rows(s, r);
+	for (unsigned n = 0; n < count; n++)
+		fprintf(f, "%-32s %llu\n", r[n].name, (unsigned long long)r[n].value);
+	text_latency("durability_kernel_latency", &s->kernel_latency, f);
+	text_latency("durability_flush_latency", &s->flush_latency, f);
+	text_latency("flush_device_latency", &s->device_latency, f);
+	free(s);
+}
+
+static void json_latency(const char *name, const struct histogram *h, FILE *f)
+{
+	fprintf(f, ",\"%s\":{\"count\":%llu,\"sum_ns\":%llu,\"p50_ns\":%llu,\"p99_ns\":%llu,\"max_ns\":%llu,\"buckets\":[", name,
+		(unsigned long long)stats_get(&h->count), (unsigned long long)stats_get(&h->sum_ns),
+		(unsigned long long)histogram_quantile(h, 0.5), (unsigned long long)histogram_quantile(h, 0.99),
+		(unsigned long long)stats_get(&h->max_ns));
+	for (unsigned b = 0; b < HISTOGRAM_BUCKETS; b++)
+		fprintf(f, "%s%llu", b ? "," : "", (unsigned long long)stats_get(&h->bucket[b]));
+	fprintf(f, "]}");
+}
+
+void report_durability_json(const struct server *srv, FILE *f)
+{
+	struct durability_figures *s = sum(srv);
+	struct row r[ROWS_MAX];
+	unsigned count;
+
+	if (!s)
+		return;
+	fprintf(f, ",\"fsync_policy\":\"%s\",\"fsync_device\":\"", durability_policy_name((enum durability_policy)srv->opt.fsync));
+	for (const char *p = device_text(srv); *p; p++)
+		if (*p == '"' || *p == '\\')
+			fprintf(f, "\\%c", *p);
+		else
+			fputc((unsigned char)*p < 0x20 ? ' ' : *p, f);
+	fputc('"', f);
+	count = rows(s, r);
+	for (unsigned n = 0; n < count; n++)
+		fprintf(f, ",\"%s\":%llu", r[n].name, (unsigned long long)r[n].value);
+	json_latency("durability_kernel_latency", &s->kernel_latency, f);
+	json_latency("durability_flush_latency", &s->flush_latency, f);
+	json_latency("flush_device_latency", &s->device_latency, f);
+	free(s);
+}
