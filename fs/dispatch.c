@@ -4,95 +4,58 @@
 #include <errno.h>
 #include <string.h>
 
+#include "fs/decode.h"
 #include "fs/ops.h"
 
-/* ---- opcodes that are decoded here ------------------------------------------ */
-
-static void raw_setxattr(struct request *r)
-{
-	const struct fuse_setxattr_in *in = r->arg;
-	bool ext = r->mount->init_flags & FUSE_SETXATTR_EXT;
-	const char *name = (const char *)r->arg + (ext ? sizeof(*in) : FUSE_COMPAT_SETXATTR_IN_SIZE);
-	size_t head = (size_t)(name - (const char *)r->arg), name_size;
-
-	name_size = r->arg_size > head ? strnlen(name, r->arg_size - head) + 1 : 0;
-	if (!name_size || head + name_size > r->arg_size || in->size > r->arg_size - head - name_size) {
-		request_reply_err(r, -EINVAL);
-		return;
-	}
-	op_setxattr(r, r->in->nodeid, name, name + name_size, in->size, (int)in->flags,
-		    ext && in->setxattr_flags & FUSE_SETXATTR_ACL_KILL_SGID);
-}
-
-static void raw_tmpfile(struct request *r)
-{
-	op_tmpfile(r, r->in->nodeid, r->arg);
-}
-
-static void raw_statx(struct request *r)
-{
-	op_statx(r, r->arg);
-}
-
-static void raw_copy_file_range_64(struct request *r)
-{
-	op_copy_file_range(r, r->in->nodeid, r->arg, true);
-}
-
-static void raw_interrupt(struct request *r)
-{
-	op_interrupt(r, r->arg);
-}
-
-/* What a message of each opcode must hold; libfuse itself does not look at lengths. */
+/* What a message of each opcode must hold (libfuse itself does not look at lengths), and who decodes it. */
 static const struct opcode_row opcodes[UAPI_FUSE_OPCODE_MAX] = {
-	[FUSE_LOOKUP] = { "lookup", 0, 1, NULL },
-	[FUSE_FORGET] = { "forget", sizeof(struct fuse_forget_in), 0, NULL },
-	[FUSE_GETATTR] = { "getattr", sizeof(struct fuse_getattr_in), 0, NULL },
-	[FUSE_SETATTR] = { "setattr", sizeof(struct fuse_setattr_in), 0, NULL },
-	[FUSE_READLINK] = { "readlink", 0, 0, NULL },
-	[FUSE_SYMLINK] = { "symlink", 0, 2, NULL },
-	[FUSE_MKNOD] = { "mknod", sizeof(struct fuse_mknod_in), 1, NULL },
-	[FUSE_MKDIR] = { "mkdir", sizeof(struct fuse_mkdir_in), 1, NULL },
-	[FUSE_UNLINK] = { "unlink", 0, 1, NULL },
-	[FUSE_RMDIR] = { "rmdir", 0, 1, NULL },
-	[FUSE_RENAME] = { "rename", sizeof(struct fuse_rename_in), 2, NULL },
-	[FUSE_LINK] = { "link", sizeof(struct fuse_link_in), 1, NULL },
-	[FUSE_OPEN] = { "open", sizeof(struct fuse_open_in), 0, NULL },
-	[FUSE_READ] = { "read", sizeof(struct fuse_read_in), 0, NULL },
-	[FUSE_WRITE] = { "write", sizeof(struct fuse_write_in), 0, NULL },
-	[FUSE_STATFS] = { "statfs", 0, 0, NULL },
-	[FUSE_RELEASE] = { "release", sizeof(struct fuse_release_in), 0, NULL },
-	[FUSE_FSYNC] = { "fsync", sizeof(struct fuse_fsync_in), 0, NULL },
-	[FUSE_SETXATTR] = { "setxattr", FUSE_COMPAT_SETXATTR_IN_SIZE, 0, raw_setxattr },
-	[FUSE_GETXATTR] = { "getxattr", sizeof(struct fuse_getxattr_in), 1, NULL },
-	[FUSE_LISTXATTR] = { "listxattr", sizeof(struct fuse_getxattr_in), 0, NULL },
-	[FUSE_REMOVEXATTR] = { "removexattr", 0, 1, NULL },
-	[FUSE_FLUSH] = { "flush", sizeof(struct fuse_flush_in), 0, NULL },
-	[FUSE_INIT] = { "init", sizeof(struct fuse_init_in) - sizeof(uint32_t) * 12, 0, NULL },
-	[FUSE_OPENDIR] = { "opendir", sizeof(struct fuse_open_in), 0, NULL },
-	[FUSE_READDIR] = { "readdir", sizeof(struct fuse_read_in), 0, NULL },
-	[FUSE_RELEASEDIR] = { "releasedir", sizeof(struct fuse_release_in), 0, NULL },
-	[FUSE_FSYNCDIR] = { "fsyncdir", sizeof(struct fuse_fsync_in), 0, NULL },
-	[FUSE_GETLK] = { "getlk", sizeof(struct fuse_lk_in), 0, NULL },
-	[FUSE_SETLK] = { "setlk", sizeof(struct fuse_lk_in), 0, NULL },
-	[FUSE_SETLKW] = { "setlkw", sizeof(struct fuse_lk_in), 0, NULL },
-	[FUSE_ACCESS] = { "access", sizeof(struct fuse_access_in), 0, NULL },
-	[FUSE_CREATE] = { "create", sizeof(struct fuse_create_in), 1, NULL },
-	[FUSE_INTERRUPT] = { "interrupt", sizeof(struct fuse_interrupt_in), 0, raw_interrupt },
-	[FUSE_BMAP] = { "bmap", sizeof(struct fuse_bmap_in), 0, NULL },
-	[FUSE_DESTROY] = { "destroy", 0, 0, NULL },
-	[FUSE_IOCTL] = { "ioctl", sizeof(struct fuse_ioctl_in), 0, NULL },
-	[FUSE_POLL] = { "poll", sizeof(struct fuse_poll_in), 0, NULL },
-	[FUSE_BATCH_FORGET] = { "batch_forget", sizeof(struct fuse_batch_forget_in), 0, NULL },
-	[FUSE_FALLOCATE] = { "fallocate", sizeof(struct fuse_fallocate_in), 0, NULL },
-	[FUSE_READDIRPLUS] = { "readdirplus", sizeof(struct fuse_read_in), 0, NULL },
-	[FUSE_RENAME2] = { "rename2", sizeof(struct fuse_rename2_in), 2, NULL },
-	[FUSE_LSEEK] = { "lseek", sizeof(struct fuse_lseek_in), 0, NULL },
-	[FUSE_COPY_FILE_RANGE] = { "copy_file_range", sizeof(struct fuse_copy_file_range_in), 0, NULL },
-	[UAPI_FUSE_TMPFILE] = { "tmpfile", sizeof(struct fuse_create_in), 0, raw_tmpfile },
-	[UAPI_FUSE_STATX] = { "statx", sizeof(struct uapi_fuse_statx_in), 0, raw_statx },
-	[UAPI_FUSE_COPY_FILE_RANGE_64] = { "copy_file_range_64", sizeof(struct fuse_copy_file_range_in), 0, raw_copy_file_range_64 },
+	[FUSE_LOOKUP] = { "lookup", 0, 1, decode_lookup, true },
+	[FUSE_FORGET] = { "forget", sizeof(struct fuse_forget_in), 0, decode_forget, true },
+	[FUSE_GETATTR] = { "getattr", sizeof(struct fuse_getattr_in), 0, decode_getattr, true },
+	[FUSE_SETATTR] = { "setattr", sizeof(struct fuse_setattr_in), 0, decode_setattr, true },
+	[FUSE_READLINK] = { "readlink", 0, 0, decode_readlink, true },
+	[FUSE_SYMLINK] = { "symlink", 0, 2, decode_symlink, true },
+	[FUSE_MKNOD] = { "mknod", sizeof(struct fuse_mknod_in), 1, decode_mknod, true },
+	[FUSE_MKDIR] = { "mkdir", sizeof(struct fuse_mkdir_in), 1, decode_mkdir, true },
+	[FUSE_UNLINK] = { "unlink", 0, 1, decode_unlink, true },
+	[FUSE_RMDIR] = { "rmdir", 0, 1, decode_rmdir, true },
+	[FUSE_RENAME] = { "rename", sizeof(struct fuse_rename_in), 2, decode_rename, true },
+	[FUSE_LINK] = { "link", sizeof(struct fuse_link_in), 1, decode_link, true },
+	[FUSE_OPEN] = { "open", sizeof(struct fuse_open_in), 0, decode_open, true },
+	[FUSE_READ] = { "read", sizeof(struct fuse_read_in), 0, decode_read, true },
+	[FUSE_WRITE] = { "write", sizeof(struct fuse_write_in), 0, decode_write, true },
+	[FUSE_STATFS] = { "statfs", 0, 0, decode_statfs, true },
+	[FUSE_RELEASE] = { "release", sizeof(struct fuse_release_in), 0, decode_release, true },
+	[FUSE_FSYNC] = { "fsync", sizeof(struct fuse_fsync_in), 0, decode_fsync, true },
+	[FUSE_SETXATTR] = { "setxattr", FUSE_COMPAT_SETXATTR_IN_SIZE, 0, decode_setxattr, false },
+	[FUSE_GETXATTR] = { "getxattr", sizeof(struct fuse_getxattr_in), 1, decode_getxattr, true },
+	[FUSE_LISTXATTR] = { "listxattr", sizeof(struct fuse_getxattr_in), 0, decode_listxattr, true },
+	[FUSE_REMOVEXATTR] = { "removexattr", 0, 1, decode_removexattr, true },
+	[FUSE_FLUSH] = { "flush", sizeof(struct fuse_flush_in), 0, decode_flush, true },
+	[FUSE_INIT] = { "init", sizeof(struct fuse_init_in) - sizeof(uint32_t) * 12, 0, NULL, true },
+	[FUSE_OPENDIR] = { "opendir", sizeof(struct fuse_open_in), 0, decode_opendir, true },
+	[FUSE_READDIR] = { "readdir", sizeof(struct fuse_read_in), 0, decode_readdir, true },
+	[FUSE_RELEASEDIR] = { "releasedir", sizeof(struct fuse_release_in), 0, decode_release, true },
+	[FUSE_FSYNCDIR] = { "fsyncdir", sizeof(struct fuse_fsync_in), 0, decode_fsync, true },
+	[FUSE_GETLK] = { "getlk", sizeof(struct fuse_lk_in), 0, NULL, true },
+	[FUSE_SETLK] = { "setlk", sizeof(struct fuse_lk_in), 0, NULL, true },
+	[FUSE_SETLKW] = { "setlkw", sizeof(struct fuse_lk_in), 0, NULL, true },
+	[FUSE_ACCESS] = { "access", sizeof(struct fuse_access_in), 0, NULL, true },
+	[FUSE_CREATE] = { "create", sizeof(struct fuse_create_in), 1, decode_create, true },
+	[FUSE_INTERRUPT] = { "interrupt", sizeof(struct fuse_interrupt_in), 0, decode_interrupt, false },
+	[FUSE_BMAP] = { "bmap", sizeof(struct fuse_bmap_in), 0, NULL, true },
+	[FUSE_DESTROY] = { "destroy", 0, 0, NULL, true },
+	[FUSE_IOCTL] = { "ioctl", sizeof(struct fuse_ioctl_in), 0, NULL, true },
+	[FUSE_POLL] = { "poll", sizeof(struct fuse_poll_in), 0, NULL, true },
+	[FUSE_BATCH_FORGET] = { "batch_forget", sizeof(struct fuse_batch_forget_in), 0, decode_batch_forget, true },
+	[FUSE_FALLOCATE] = { "fallocate", sizeof(struct fuse_fallocate_in), 0, decode_fallocate, true },
+	[FUSE_READDIRPLUS] = { "readdirplus", sizeof(struct fuse_read_in), 0, decode_readdirplus, true },
+	[FUSE_RENAME2] = { "rename2", sizeof(struct fuse_rename2_in), 2, decode_rename2, true },
+	[FUSE_LSEEK] = { "lseek", sizeof(struct fuse_lseek_in), 0, decode_lseek, true },
+	[FUSE_COPY_FILE_RANGE] = { "copy_file_range", sizeof(struct fuse_copy_file_range_in), 0, decode_copy_file_range, true },
+	[UAPI_FUSE_TMPFILE] = { "tmpfile", sizeof(struct fuse_create_in), 0, decode_tmpfile, false },
+	[UAPI_FUSE_STATX] = { "statx", sizeof(struct uapi_fuse_statx_in), 0, decode_statx, false },
+	[UAPI_FUSE_COPY_FILE_RANGE_64] = { "copy_file_range_64", sizeof(struct fuse_copy_file_range_in), 0, decode_copy_file_range_64, false },
 };
 
 const char *dispatch_opcode_name(uint32_t opcode)
@@ -136,41 +99,6 @@ int dispatch_check(const struct request *r, const struct opcode_row **ret_row)
 	}
 	*ret_row = row;
 	return check_counts(r);
-}
-
-void dispatch_entry_out(const struct fuse_entry_param *e, struct fuse_entry_out *out)
-{
-	*out = (struct fuse_entry_out){
-		.nodeid = e->ino,
-		.generation = e->generation,
-		.entry_valid = (uint64_t)e->entry_timeout,
-		.attr_valid = (uint64_t)e->attr_timeout,
-		.entry_valid_nsec = (uint32_t)((e->entry_timeout - (double)(uint64_t)e->entry_timeout) * 1e9),
-		.attr_valid_nsec = (uint32_t)((e->attr_timeout - (double)(uint64_t)e->attr_timeout) * 1e9),
-		.attr = {
-			.ino = e->attr.st_ino,
-			.size = (uint64_t)e->attr.st_size,
-			.blocks = (uint64_t)e->attr.st_blocks,
-			.atime = (uint64_t)e->attr.st_atim.tv_sec,
-			.mtime = (uint64_t)e->attr.st_mtim.tv_sec,
-			.ctime = (uint64_t)e->attr.st_ctim.tv_sec,
-			.atimensec = (uint32_t)e->attr.st_atim.tv_nsec,
-			.mtimensec = (uint32_t)e->attr.st_mtim.tv_nsec,
-			.ctimensec = (uint32_t)e->attr.st_ctim.tv_nsec,
-			.mode = e->attr.st_mode,
-			.nlink = (uint32_t)e->attr.st_nlink,
-			.uid = e->attr.st_uid,
-			.gid = e->attr.st_gid,
-			.rdev = (uint32_t)e->attr.st_rdev,
-			.blksize = (uint32_t)e->attr.st_blksize,
-		},
-	};
-}
-
-uint32_t dispatch_open_flags(const struct fuse_file_info *fi)
-{
-	return (fi->direct_io ? FOPEN_DIRECT_IO : 0u) | (fi->keep_cache ? FOPEN_KEEP_CACHE : 0u) |
-	       (fi->nonseekable ? FOPEN_NONSEEKABLE : 0u) | (fi->cache_readdir ? FOPEN_CACHE_DIR : 0u);
 }
 
 /* ---- libfuse's table ------------------------------------------------------------- */

@@ -3,7 +3,7 @@
  * dispatch.h - from opcode to handler.
  *
  * Two tables: one row per opcode with what its message must look like (checked
- * before anything decodes it), and libfuse's table of handlers.
+ * before anything decodes it) and who decodes it, and libfuse's table of handlers.
  */
 #ifndef URINGFS_DISPATCH_H
 #define URINGFS_DISPATCH_H
@@ -14,7 +14,8 @@ struct opcode_row {
 	const char *name;
 	uint16_t arg_size;  /* least size behind the header */
 	uint8_t strings;    /* NUL-terminated strings behind that */
-	void (*raw)(struct request *r); /* decoded here, not by libfuse */
+	void (*decode)(struct request *r); /* decode.h; NULL: libfuse decodes it */
+	bool libfuse;       /* it can, too: deny=short_decode */
 };
 
 extern const struct fuse_lowlevel_ops dispatch_ops;
@@ -23,8 +24,5 @@ extern const struct fuse_lowlevel_ops dispatch_ops;
 const char *dispatch_opcode_name(uint32_t opcode);
 /** dispatch_check() - the form of the message: lengths, strings. Return 0, -ENOSYS unknown opcode, -EINVAL bad form. */
 int dispatch_check(const struct request *r, const struct opcode_row **ret_row);
-/** dispatch_entry_out() - the protocol's form of an entry, for replies without the codec. */
-void dispatch_entry_out(const struct fuse_entry_param *e, struct fuse_entry_out *out);
-uint32_t dispatch_open_flags(const struct fuse_file_info *fi);
 
 #endif

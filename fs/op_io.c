@@ -254,7 +254,7 @@ static void copy_done(struct op *op)
 	coherence_change_end(r);
 	if (op->res < 0)
 		request_reply_err(r, op->res);
-	else if (!r->codec)
+	else if (r->opcode == UAPI_FUSE_COPY_FILE_RANGE_64)
 		request_reply_raw(r, &out, sizeof(out));
 	else
 		request_reply_write(r, (size_t)op->res);

@@ -40,7 +40,7 @@ static void drop_handle(struct request *r, struct handle **h)
 		request_close_handle(r->thread, r->mount, last);
 }
 
-static void request_end(struct request *r)
+void request_end(struct request *r)
 {
 	struct thread_stats *st = &r->thread->stats;
 
@@ -103,8 +103,7 @@ static int send(struct request *r, const struct iovec *iov, int count)
 	return res;
 }
 
-/** send_raw() - a reply without the codec. Return as transport->reply(). */
-static int send_raw(struct request *r, int error, const void *data, size_t size)
+int request_send(struct request *r, int error, const void *data, size_t size)
 {
 	struct fuse_out_header out = {
 		.len = (uint32_t)(sizeof(out) + (error ? 0 : size)),
@@ -127,6 +126,7 @@ void request_receive(struct request *r, const void *msg, size_t len)
 	struct request *outer = current;
 	struct fuse_buf buf = { .size = len, .mem = (void *)msg };
 	const struct opcode_row *row;
+	bool ours;
 	int bad;
 
 	request_begin(r, msg, len);
@@ -139,20 +139,29 @@ void request_receive(struct request *r, const void *msg, size_t len)
 		request_reply_raw_error(r, bad);
 		return;
 	}
-	if (row->raw && !allowed(r)) {
+	ours = row->decode && !(row->libfuse && r->mount->server->deny & SESSION_DENY_SHORT_DECODE);
+	if (ours && !allowed(r)) {
 		request_reply_raw_error(r, -EACCES);
 		return;
 	}
-	current = r;
-	if (row->raw) {
+	if (ours) {
 		r->state = REQUEST_TAKEN;
-		row->raw(r);
-	} else {
-		fuse_session_process_buf(r->mount->session, &buf);
+		row->decode(r); /* it may have ended, and be somebody else's */
+		return;
 	}
+	current = r;
+	fuse_session_process_buf(r->mount->session, &buf);
 	current = outer;
 	if (r->state == REQUEST_DISPATCHED || r->state == REQUEST_REPLIED)
 		request_end(r); /* libfuse answered itself, or no answer is due */
+}
+
+struct request *request_codec_enter(struct request *r)
+{
+	struct request *outer = current;
+
+	current = r;
+	return outer;
 }
 
 struct request *request_taken(fuse_req_t req)
@@ -165,8 +174,7 @@ struct request *request_taken(fuse_req_t req)
 	return r;
 }
 
-/** open_extras() - what the codec does not know: FOPEN_ bits, the backing id. */
-static void open_extras(const struct request *r, struct fuse_open_out *out)
+void request_open_extras(const struct request *r, struct fuse_open_out *out)
 {
 	out->open_flags |= r->open_flags;
 	if (r->backing_id > 0)
@@ -174,7 +182,7 @@ static void open_extras(const struct request *r, struct fuse_open_out *out)
 	memcpy((char *)out + UAPI_FUSE_OPEN_OUT_BACKING_ID, &r->backing_id, sizeof(r->backing_id));
 }
 
-/** add_open_flags() - the same in the fuse_open_out at the end of the codec's reply. */
+/** add_open_flags() - request_open_extras() in the fuse_open_out at the end of the codec's reply. */
 static void add_open_flags(struct request *r, struct iovec *iov, int count)
 {
 	struct fuse_open_out *out;
@@ -182,7 +190,7 @@ static void add_open_flags(struct request *r, struct iovec *iov, int count)
 	if (!r->open_flags || count < 2 || iov[count - 1].iov_len < sizeof(*out))
 		return;
 	out = (struct fuse_open_out *)((char *)iov[count - 1].iov_base + iov[count - 1].iov_len - sizeof(*out));
-	open_extras(r, out);
+	request_open_extras(r, out);
 }
 
 void request_codec_init(struct mount *m)
@@ -296,161 +304,6 @@ struct creds request_creds(const struct request *r, int umask)
 		ext -= h.size;
 	}
 	return c;
-}
-
-/* ---- replies --------------------------------------------------------------------- */
-
-/** REPLY() - call a libfuse reply function as this request and end it; the value is its result. */
-#define REPLY(r, call)                        \
-	({                                    \
-		struct request *outer_ = current; \
-		int res_;                     \
-		current = (r);                \
-		res_ = (call);                \
-		current = outer_;             \
-		res_;                         \
-	})
-
-void request_reply_raw_error(struct request *r, int err)
-{
-	(void)send_raw(r, err, NULL, 0); /* a lost reply is counted there */
-	request_end(r);
-}
-
-void request_reply_err(struct request *r, int64_t err)
-{
-	/* the protocol's range of errors (kernel fs/fuse/dev.c, fuse_dev_do_write) */
-	int e = err > 0 || err <= -512 ? -EIO : (int)err;
-
-	if (!r->codec) {
-		request_reply_raw_error(r, e);
-		return;
-	}
-	(void)REPLY(r, fuse_reply_err(r->codec, -e)); /* a lost reply is counted in send() */
-	request_end(r);
-}
-
-void request_reply_none(struct request *r)
-{
-	if (r->codec)
-		fuse_reply_none(r->codec);
-	request_end(r);
-}
-
-/** undo_entry() - the kernel did not get the entry: it will not forget it. */
-static void undo_entry(struct request *r, const struct fuse_entry_param *e)
-{
-	if (e->ino)
-		server_close_forgotten(r->thread, inode_forget(r->mount->inodes, e->ino, 1));
-}
-
-bool request_reply_entry(struct request *r, const struct fuse_entry_param *e)
-{
-	bool lost = REPLY(r, fuse_reply_entry(r->codec, e)) < 0;
-
-	if (lost)
-		undo_entry(r, e);
-	request_end(r);
-	return !lost;
-}
-
-bool request_reply_create(struct request *r, const struct fuse_entry_param *e, struct fuse_file_info *fi, struct handle *h)
-{
-	struct mount *m = r->mount;
-	struct server_thread *t = r->thread;
-	bool lost;
-
-	fi->fh = handle_fh(r->mount->handles, h);
-	if (r->codec) {
-		lost = REPLY(r, fuse_reply_create(r->codec, e, fi)) < 0;
-	} else {
-		struct {
-			struct fuse_entry_out entry;
-			struct fuse_open_out open;
-		} out;
-		dispatch_entry_out(e, &out.entry);
-		out.open = (struct fuse_open_out){ .fh = fi->fh, .open_flags = dispatch_open_flags(fi) };
-		open_extras(r, &out.open);
-		lost = send_raw(r, 0, &out, sizeof(out)) < 0;
-	}
-	if (lost) {
-		undo_entry(r, e);
-		request_release_handle(t, m, h);
-	}
-	request_end(r);
-	return !lost;
-}
-
-bool request_reply_open(struct request *r, struct fuse_file_info *fi, struct handle *h)
-{
-	bool lost;
-
-	fi->fh = handle_fh(r->mount->handles, h);
-	lost = REPLY(r, fuse_reply_open(r->codec, fi)) < 0;
-	if (lost)
-		request_release_handle(r->thread, r->mount, h);
-	request_end(r);
-	return !lost;
-}
-
-void request_reply_attr(struct request *r, const struct stat *st, double timeout)
-{
-	(void)REPLY(r, fuse_reply_attr(r->codec, st, timeout));
-	request_end(r);
-}
-
-void request_reply_buf(struct request *r, const void *buf, size_t len)
-{
-	(void)REPLY(r, fuse_reply_buf(r->codec, buf, len));
-	request_end(r);
-}
-
-void request_reply_write(struct request *r, size_t count)
-{
-	(void)REPLY(r, fuse_reply_write(r->codec, count));
-	request_end(r);
-}
-
-void request_reply_readlink(struct request *r, const char *target)
-{
-	(void)REPLY(r, fuse_reply_readlink(r->codec, target));
-	request_end(r);
-}
-
-void request_reply_statfs(struct request *r, const struct statvfs *st)
-{
-	(void)REPLY(r, fuse_reply_statfs(r->codec, st));
-	request_end(r);
-}
-
-void request_reply_xattr_size(struct request *r, size_t size)
-{
-	(void)REPLY(r, fuse_reply_xattr(r->codec, size));
-	request_end(r);
-}
-
-void request_reply_lseek(struct request *r, off_t off)
-{
-	(void)REPLY(r, fuse_reply_lseek(r->codec, off));
-	request_end(r);
-}
-
-void request_reply_lock(struct request *r, const struct flock *lock)
-{
-	(void)REPLY(r, fuse_reply_lock(r->codec, lock));
-	request_end(r);
-}
-
-void request_reply_ioctl(struct request *r, const void *out, size_t out_size)
-{
-	(void)REPLY(r, fuse_reply_ioctl(r->codec, 0, out, out_size));
-	request_end(r);
-}
-
-void request_reply_raw(struct request *r, const void *data, size_t size)
-{
-	(void)send_raw(r, 0, data, size); /* a lost reply is counted there */
-	request_end(r);
 }
 
 /* ---- handles ------------------------------------------------------------------------ */

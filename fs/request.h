@@ -8,8 +8,8 @@
  * Exactly one of the request_reply_*() functions ends it. They drop the
  * references, so nothing of the request may be used after them.
  *
- * The protocol codec is libfuse (request->codec). Opcodes and arguments that
- * libfuse 3.14 does not know are decoded by codec_raw.c; @codec is NULL then.
+ * Frequent opcodes, and what libfuse 3.14 does not know, are decoded by decode.c; the
+ * protocol codec of the others is libfuse: request->codec, NULL for those decoded here.
  */
 #ifndef URINGFS_REQUEST_H
 #define URINGFS_REQUEST_H
@@ -88,6 +88,8 @@ void request_receive(struct request *r, const void *msg, size_t len);
 struct request *request_taken(fuse_req_t req);
 /** request_in_codec() - whether this thread is inside libfuse, which then writes a reply; what request_writev() is to be given. */
 bool request_in_codec(void **ret_userdata);
+/** request_codec_enter() - libfuse is about to reply for @r on this thread; NULL: no longer. Return the request before. */
+struct request *request_codec_enter(struct request *r);
 /** request_codec_init() - this thread has libfuse answer INIT of @m; NULL: no longer. */
 void request_codec_init(struct mount *m);
 /** request_writev() - libfuse's write hook. */
@@ -113,6 +115,12 @@ struct op *request_op(struct request *r, enum op_kind kind, op_done_fn done);
 struct creds request_creds(const struct request *r, int umask);
 /* ---- the one reply ------------------------------------------------------------ */
 
+/** request_send() - a reply without the codec, not the end of @r yet. @error: 0 or -errno; @data: of a success. Return as transport->reply(). */
+int request_send(struct request *r, int error, const void *data, size_t size);
+/** request_open_extras() - FOPEN_ bits and the backing id, which the codec does not know, go into @out. */
+void request_open_extras(const struct request *r, struct fuse_open_out *out);
+/** request_end() - after the reply: references go, the request returns to its pool. */
+void request_end(struct request *r);
 /** @err: 0 or -errno. */
 void request_reply_err(struct request *r, int64_t err);
 /** Reply nothing (forget and the like). */

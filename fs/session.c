@@ -73,11 +73,12 @@ static const struct {
 	{ "create_supp_group", SESSION_DENY_SUPP_GROUP },
 	{ "clone", SESSION_DENY_CLONE },
 	{ "passthrough", SESSION_DENY_PASSTHROUGH },
+	{ "short_decode", SESSION_DENY_SHORT_DECODE },
 };
 
 const char *session_deny_names(void)
 {
-	return "file_handles,handle_killpriv_v2,readdirplus,parallel_dirops,setxattr_ext,create_supp_group,clone,passthrough";
+	return "file_handles,handle_killpriv_v2,readdirplus,parallel_dirops,setxattr_ext,create_supp_group,clone,passthrough,short_decode";
 }
 
 unsigned session_deny_split(const char *list, char *rest, size_t rest_size)

@@ -23,6 +23,7 @@ enum session_deny {
 	SESSION_DENY_SUPP_GROUP = 1 << 5,
 	SESSION_DENY_CLONE = 1 << 6,
 	SESSION_DENY_PASSTHROUGH = 1 << 7,
+	SESSION_DENY_SHORT_DECODE = 1 << 8,
 };
 
 /**

@@ -1,0 +1,279 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * reply.c - the one reply of a request.
+ *
+ * A request that was decoded here (request->codec NULL) is answered in the protocol's own form;
+ * libfuse answers those that it decoded: deny=short_decode, and the few kinds that it alone decodes.
+ */
+#include <assert.h>
+#include <errno.h>
+#include <string.h>
+
+#include "fs/dispatch.h"
+
+/** REPLY() - call a libfuse reply function as this request; the value is its result. */
+#define REPLY(r, call)                                                \
+	({                                                            \
+		struct request *outer_ = request_codec_enter(r);      \
+		int res_ = (call);                                    \
+		(void)request_codec_enter(outer_);                    \
+		res_;                                                 \
+	})
+
+/** seconds() - of a timeout, and the rest in nanoseconds. */
+static uint64_t seconds(double timeout, uint32_t *ret_nsec)
+{
+	uint64_t sec = (uint64_t)timeout;
+
+	*ret_nsec = (uint32_t)((timeout - (double)sec) * 1e9);
+	return sec;
+}
+
+static void attr_out(const struct stat *st, struct fuse_attr *out)
+{
+	*out = (struct fuse_attr){
+		.ino = st->st_ino,
+		.size = (uint64_t)st->st_size,
+		.blocks = (uint64_t)st->st_blocks,
+		.atime = (uint64_t)st->st_atim.tv_sec,
+		.mtime = (uint64_t)st->st_mtim.tv_sec,
+		.ctime = (uint64_t)st->st_ctim.tv_sec,
+		.atimensec = (uint32_t)st->st_atim.tv_nsec,
+		.mtimensec = (uint32_t)st->st_mtim.tv_nsec,
+		.ctimensec = (uint32_t)st->st_ctim.tv_nsec,
+		.mode = st->st_mode,
+		.nlink = (uint32_t)st->st_nlink,
+		.uid = st->st_uid,
+		.gid = st->st_gid,
+		.rdev = (uint32_t)st->st_rdev,
+		.blksize = (uint32_t)st->st_blksize,
+	};
+}
+
+static void entry_out(const struct fuse_entry_param *e, struct fuse_entry_out *out)
+{
+	out->nodeid = e->ino;
+	out->generation = e->generation;
+	out->entry_valid = seconds(e->entry_timeout, &out->entry_valid_nsec);
+	out->attr_valid = seconds(e->attr_timeout, &out->attr_valid_nsec);
+	attr_out(&e->attr, &out->attr);
+}
+
+static struct fuse_open_out open_out(const struct request *r, const struct fuse_file_info *fi)
+{
+	uint32_t flags = (fi->direct_io ? FOPEN_DIRECT_IO : 0u) | (fi->keep_cache ? FOPEN_KEEP_CACHE : 0u) |
+			 (fi->nonseekable ? FOPEN_NONSEEKABLE : 0u) | (fi->cache_readdir ? FOPEN_CACHE_DIR : 0u);
+	struct fuse_open_out out = { .fh = fi->fh, .open_flags = flags };
+
+	request_open_extras(r, &out);
+	return out;
+}
+
+void request_reply_raw(struct request *r, const void *data, size_t size)
+{
+	(void)request_send(r, 0, data, size); /* a lost reply is counted there */
+	request_end(r);
+}
+
+void request_reply_raw_error(struct request *r, int err)
+{
+	(void)request_send(r, err, NULL, 0); /* as above */
+	request_end(r);
+}
+
+void request_reply_err(struct request *r, int64_t err)
+{
+	/* the protocol's range of errors (kernel fs/fuse/dev.c, fuse_dev_do_write) */
+	int e = err > 0 || err <= -512 ? -EIO : (int)err;
+
+	if (!r->codec) {
+		request_reply_raw_error(r, e);
+		return;
+	}
+	(void)REPLY(r, fuse_reply_err(r->codec, -e)); /* a lost reply is counted in send() */
+	request_end(r);
+}
+
+void request_reply_none(struct request *r)
+{
+	if (r->codec)
+		fuse_reply_none(r->codec);
+	request_end(r);
+}
+
+/** undo_entry() - the kernel did not get the entry: it will not forget it. */
+static void undo_entry(struct request *r, const struct fuse_entry_param *e)
+{
+	if (e->ino)
+		server_close_forgotten(r->thread, inode_forget(r->mount->inodes, e->ino, 1));
+}
+
+bool request_reply_entry(struct request *r, const struct fuse_entry_param *e)
+{
+	struct fuse_entry_out out;
+	bool lost;
+
+	if (r->codec) {
+		lost = REPLY(r, fuse_reply_entry(r->codec, e)) < 0;
+	} else {
+		entry_out(e, &out);
+		lost = request_send(r, 0, &out, sizeof(out)) < 0;
+	}
+	if (lost)
+		undo_entry(r, e);
+	request_end(r);
+	return !lost;
+}
+
+bool request_reply_create(struct request *r, const struct fuse_entry_param *e, struct fuse_file_info *fi, struct handle *h)
+{
+	struct mount *m = r->mount;
+	struct server_thread *t = r->thread;
+	struct {
+		struct fuse_entry_out entry;
+		struct fuse_open_out open;
+	} out;
+	bool lost;
+
+	fi->fh = handle_fh(r->mount->handles, h);
+	if (r->codec) {
+		lost = REPLY(r, fuse_reply_create(r->codec, e, fi)) < 0;
+	} else {
+		entry_out(e, &out.entry);
+		out.open = open_out(r, fi);
+		lost = request_send(r, 0, &out, sizeof(out)) < 0;
+	}
+	if (lost) {
+		undo_entry(r, e);
+		request_release_handle(t, m, h);
+	}
+	request_end(r);
+	return !lost;
+}
+
+bool request_reply_open(struct request *r, struct fuse_file_info *fi, struct handle *h)
+{
+	struct fuse_open_out out;
+	bool lost;
+
+	fi->fh = handle_fh(r->mount->handles, h);
+	if (r->codec) {
+		lost = REPLY(r, fuse_reply_open(r->codec, fi)) < 0;
+	} else {
+		out = open_out(r, fi);
+		lost = request_send(r, 0, &out, sizeof(out)) < 0;
+	}
+	if (lost)
+		request_release_handle(r->thread, r->mount, h);
+	request_end(r);
+	return !lost;
+}
+
+void request_reply_attr(struct request *r, const struct stat *st, double timeout)
+{
+	struct fuse_attr_out out = { 0 };
+
+	if (!r->codec) {
+		out.attr_valid = seconds(timeout, &out.attr_valid_nsec);
+		attr_out(st, &out.attr);
+		request_reply_raw(r, &out, sizeof(out));
+		return;
+	}
+	(void)REPLY(r, fuse_reply_attr(r->codec, st, timeout));
+	request_end(r);
+}
+
+void request_reply_buf(struct request *r, const void *buf, size_t len)
+{
+	if (!r->codec) {
+		request_reply_raw(r, buf, len);
+		return;
+	}
+	(void)REPLY(r, fuse_reply_buf(r->codec, buf, len));
+	request_end(r);
+}
+
+void request_reply_write(struct request *r, size_t count)
+{
+	const struct fuse_write_out out = { .size = (uint32_t)count };
+
+	if (!r->codec) {
+		request_reply_raw(r, &out, sizeof(out));
+		return;
+	}
+	(void)REPLY(r, fuse_reply_write(r->codec, count));
+	request_end(r);
+}
+
+void request_reply_readlink(struct request *r, const char *target)
+{
+	if (!r->codec) {
+		request_reply_raw(r, target, strlen(target));
+		return;
+	}
+	(void)REPLY(r, fuse_reply_readlink(r->codec, target));
+	request_end(r);
+}
+
+void request_reply_statfs(struct request *r, const struct statvfs *st)
+{
+	const struct fuse_statfs_out out = {
+		.st = {
+			.blocks = st->f_blocks,
+			.bfree = st->f_bfree,
+			.bavail = st->f_bavail,
+			.files = st->f_files,
+			.ffree = st->f_ffree,
+			.bsize = (uint32_t)st->f_bsize,
+			.namelen = (uint32_t)st->f_namemax,
+			.frsize = (uint32_t)st->f_frsize,
+		},
+	};
+
+	if (!r->codec) {
+		request_reply_raw(r, &out, sizeof(out));
+		return;
+	}
+	(void)REPLY(r, fuse_reply_statfs(r->codec, st));
+	request_end(r);
+}
+
+void request_reply_xattr_size(struct request *r, size_t size)
+{
+	const struct fuse_getxattr_out out = { .size = (uint32_t)size };
+
+	if (!r->codec) {
+		request_reply_raw(r, &out, sizeof(out));
+		return;
+	}
+	(void)REPLY(r, fuse_reply_xattr(r->codec, size));
+	request_end(r);
+}
+
+void request_reply_lseek(struct request *r, off_t off)
+{
+	const struct fuse_lseek_out out = { .offset = (uint64_t)off };
+
+	if (!r->codec) {
+		request_reply_raw(r, &out, sizeof(out));
+		return;
+	}
+	(void)REPLY(r, fuse_reply_lseek(r->codec, off));
+	request_end(r);
+}
+
+/* The rest is always decoded by libfuse. */
+
+void request_reply_lock(struct request *r, const struct flock *lock)
+{
+	assert(r->codec);
+	(void)REPLY(r, fuse_reply_lock(r->codec, lock));
+	request_end(r);
+}
+
+void request_reply_ioctl(struct request *r, const void *out, size_t out_size)
+{
+	assert(r->codec);
+	(void)REPLY(r, fuse_reply_ioctl(r->codec, 0, out, out_size));
+	request_end(r);
+}
