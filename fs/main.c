@@ -54,7 +54,11 @@ static int budget_set(struct server *srv, char *err, size_t err_size)
 
 	if (getrlimit(RLIMIT_NOFILE, &lim) < 0)
 		lim.rlim_cur = lim.rlim_max = 1024;
-	if (lim.rlim_cur < lim.rlim_max) {
+	if (lim.rlim_cur < lim.rlim_max || lim.rlim_max < srv->opt.fds) {
+		struct rlimit more = { srv->opt.fds, srv->opt.fds };
+
+		if (lim.rlim_max < srv->opt.fds && setrlimit(RLIMIT_NOFILE, &more) == 0) /* CAP_SYS_RESOURCE, up to fs.nr_open */
+			lim = more;
 		lim.rlim_cur = lim.rlim_max;
 		if (setrlimit(RLIMIT_NOFILE, &lim) < 0 && getrlimit(RLIMIT_NOFILE, &lim) < 0)
 			lim.rlim_cur = 1024;

@@ -41,6 +41,23 @@ static uint64_t backing_flags(const struct mount *m, uint32_t flags)
 	return out | O_CLOEXEC | O_LARGEFILE;
 }
 
+/**
+ * quiet() - reads through @fd leave the access time alone where the mount is to (noatime, nodiratime, ro)
+ * Not as a flag of open(2), which a caller who is not the owner may not use. Fails for a daemon that is neither
+ * root nor owner: uringfs.8, LIMITS.
+ */
+static void quiet(const struct request *r, int fd, bool directory)
+{
+	const struct options *opt = &r->mount->server->opt;
+	int flags;
+
+	if (!opt->noatime && !opt->ro && !(opt->nodiratime && directory))
+		return;
+	flags = fcntl(fd, F_GETFL);
+	if (flags >= 0)
+		(void)fcntl(fd, F_SETFL, flags | O_NOATIME);
+}
+
 /** proc_path() - the magic link of @fd, relative to /proc/self/fd. */
 static void proc_path(struct op *op, const struct server *srv, int fd)
 {
@@ -221,6 +238,7 @@ static void open_opened(struct op *op)
 	coherence_change_end(r); /* O_TRUNC */
 	if (hot) /* O_NONBLOCK would make io_uring fail operations that have to wait */
 		(void)fcntl((int)op->res, F_SETFL, (int)(op->how.flags & (O_DIRECT | O_NOATIME | O_APPEND))); /* cannot fail for these */
+	quiet(r, (int)op->res, !s->mode && r->inode->type == S_IFDIR);
 	if (direct)
 		s->direct_fd = (int)op->res;
 	else
@@ -362,6 +380,7 @@ static void create_opened(struct op *op)
 		return;
 	}
 	s->fd = (int)op->res;
+	quiet(r, s->fd, false);
 	if (r->mount->keep_names) { /* the inode needs an O_PATH descriptor of its own, for it cannot be opened again */
 		s->path_fd = server_reopen(r->mount->server, s->fd, O_PATH);
 		if (s->path_fd < 0) {

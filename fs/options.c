@@ -84,7 +84,7 @@ static const struct opt_row rows[] = {
 	{ "register_after", OPT_UINT, FIELD(register_after), 1, 1000, .value = "3",
 	  .help = "An open file is registered in a ring at its Nth operation" },
 	{ "fds", OPT_UINT, FIELD(fds), 0, 1 << 30, .value = "0",
-	  .help = "Most file descriptors to use; 0: what RLIMIT_NOFILE allows" },
+	  .help = "Most file descriptors to use; more than RLIMIT_NOFILE: it is raised (root); 0: what it allows" },
 	{ "stats", OPT_FLAG, FIELD(stats), .help = "Print the statistics at the end, as text and as one line of JSON" },
 	{ "stats_file", OPT_STRING, FIELD(stats_file), .unit = "FILE",
 	  .help = "Where SIGUSR1 and stats write, instead of stderr or the log" },
@@ -142,6 +142,19 @@ static void unescape(char *word)
 	*to = 0;
 }
 
+/** atime_word() - access times of SOURCE are changed by our reads: the words that forbid it are ours, too. */
+static void atime_word(struct options *o, const char *word)
+{
+	if (!strcmp(word, "ro") || !strcmp(word, "rw"))
+		o->ro = word[1] == 'o';
+	else if (!strcmp(word, "noatime"))
+		o->noatime = true;
+	else if (!strcmp(word, "atime") || !strcmp(word, "relatime") || !strcmp(word, "strictatime"))
+		o->noatime = false;
+	else if (!strcmp(word, "nodiratime") || !strcmp(word, "diratime"))
+		o->nodiratime = word[0] == 'n';
+}
+
 static int parse_word(struct options *o, char *word, char *given, size_t given_size, char *err, size_t err_size)
 {
 	int res;
@@ -153,6 +166,7 @@ static int parse_word(struct options *o, char *word, char *given, size_t given_s
 		snprintf(err, err_size, "too many options");
 		return -EINVAL;
 	}
+	atime_word(o, word);
 	if (word_in(word, mount_words)) {
 		if (comma_add(o->mount_words, sizeof(o->mount_words), word) == 0)
 			return 0;
