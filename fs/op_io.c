@@ -6,6 +6,7 @@
 #include "fs/durable.h"
 #include "fs/ops.h"
 
+#define WRITE_QUICK_MAX 65536u  /* bytes: the copy alone of more takes longer than a hand-over (backend/op.c) */
 #define WRITE_TRIES 8u          /* waits for space that is being freed */
 #define WRITE_WAIT_NS 25000000u /* each */
 
@@ -153,6 +154,21 @@ static struct creds write_creds(const struct request *r, uint32_t write_flags)
 	return c;
 }
 
+/**
+ * write_way() - OPF_ flags of a write: on the spot, or through the ring
+ *
+ * The ring tries a write without waiting first where the filesystem can, and then goes on with the rest: an append
+ * might be done in two parts, with another one between them. So appends are not tried.
+ */
+static uint16_t write_way(const struct request *r, const struct op *op)
+{
+	bool waits = op->file == &r->handle->direct || op->arg & (RWF_SYNC | RWF_DSYNC);
+
+	if (op->flags & OPF_QUICK && r->mount->backing[r->inode->fs].punts_writes && !waits && op->len <= WRITE_QUICK_MAX)
+		return OPF_QUICK;
+	return op->arg & RWF_APPEND ? OPF_ASYNC : 0;
+}
+
 static void write_submit(struct request *r)
 {
 	const struct write_state *s = REQUEST_STATE(r, struct write_state);
@@ -166,6 +182,7 @@ static void write_submit(struct request *r)
 	op->len = s->in->size;
 	op->off = s->in->offset;
 	op->arg = write_flags(s->in);
+	op->flags = write_way(r, op);
 	op->creds = write_creds(r, s->in->write_flags);
 	ring_submit(op);
 }

@@ -117,18 +117,27 @@ static int open_real(const struct server *srv, int fd)
 	return server_reopen(srv, fd, O_RDONLY | O_NONBLOCK);
 }
 
-/** is_local() - known filesystems only: what a network filesystem waits for has no bound. */
-static bool is_local(int fd)
+/** kind_probe() - known filesystems only: what a network filesystem waits for has no bound. */
+static void kind_probe(struct backing_fs *b, int fd)
 {
-	static const unsigned local[] = { EXT4_SUPER_MAGIC, XFS_SUPER_MAGIC, BTRFS_SUPER_MAGIC, TMPFS_MAGIC, F2FS_SUPER_MAGIC };
+	static const struct {
+		unsigned magic;
+		bool punts_writes; /* no RWF_NOWAIT for buffered writes; btrfs punts too, but waits too often, see backend/op.c */
+	} local[] = {
+		{ EXT4_SUPER_MAGIC, true }, { XFS_SUPER_MAGIC, false }, { BTRFS_SUPER_MAGIC, false },
+		{ TMPFS_MAGIC, true }, { F2FS_SUPER_MAGIC, false },
+	};
 	struct statfs st;
 
+	b->local = b->punts_writes = false;
 	if (fstatfs(fd, &st) < 0)
-		return false;
-	for (size_t n = 0; n < sizeof(local) / sizeof(local[0]); n++)
-		if ((unsigned)st.f_type == local[n])
-			return true;
-	return false;
+		return;
+	for (size_t n = 0; n < sizeof(local) / sizeof(local[0]); n++) {
+		if ((unsigned)st.f_type != local[n].magic)
+			continue;
+		b->local = true;
+		b->punts_writes = local[n].punts_writes;
+	}
 }
 
 static void backing_probe(struct mount *m, struct backing_fs *b, int fd)
@@ -142,7 +151,7 @@ static void backing_probe(struct mount *m, struct backing_fs *b, int fd)
 
 	b->mount_fd = -1;
 	(void)durability_create(m->server->backend, fd, (enum durability_policy)m->server->opt.fsync, m->server->faults, &b->durable); /* none: the kernel's sync */
-	b->local = is_local(fd);
+	kind_probe(b, fd);
 	if (!b->local)
 		atomic_store(&m->server->remote, true);
 	b->handles = sys_name_to_handle(fd, "", AT_EMPTY_PATH, &fh.h, &mount_id) == 0;

@@ -40,6 +40,7 @@ struct backing_fs {
 	dev_t dev;
 	int mount_fd;        /* a directory of it for open_by_handle_at(2), or -1 */
 	bool handles;        /* name_to_handle_at(2) works: identity by file handle */
+	bool punts_writes;   /* io_uring gives every buffered write to a kernel worker, and a call hardly waits */
 	bool local;          /* on a disk of this machine, or in its memory: calls are mostly quick (OPF_QUICK) */
 	struct durability *durable; /* the backend's; NULL: no memory for it */
 };

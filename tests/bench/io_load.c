@@ -4,6 +4,7 @@
  * usage: io_load FILE MODE DEPTH CALLERS SECONDS
  *   randread, randwrite   4 KiB with O_DIRECT, DEPTH requests of each caller in flight (kernel AIO above 1)
  *   coldread              4 KiB buffered, every page once, in random order, without readahead
+ *   bufwrite              4 KiB buffered overwrite
  *   fdatasync             4 KiB buffered overwrite and fdatasync
  *   seqread               1 MiB buffered, from the start, until the end of the file
  *   seqwrite              1 MiB buffered into a new file for SECONDS, and one fsync, all timed
@@ -236,6 +237,8 @@ static void run(struct load *l)
 		run_sync(l, fd, write, false);
 	else if (strcmp(l->mode, "coldread") == 0)
 		run_cold(l, fd);
+	else if (strcmp(l->mode, "bufwrite") == 0)
+		run_sync(l, fd, true, false);
 	else if (strcmp(l->mode, "fdatasync") == 0)
 		run_sync(l, fd, true, true);
 	else if (strcmp(l->mode, "seqread") == 0)

@@ -60,6 +60,11 @@ def seqwrite(run):
     return run.io(f"{run.fresh()}/new", "seqwrite")
 
 
+@row("bufwrite", RATE, "4 KiB buffered overwrite, each sent to the daemon")
+def overwrite(run):
+    return run.io("shared/data", "bufwrite")
+
+
 @row("fdatasync", RATE, "4 KiB buffered overwrite and fdatasync")
 def overwrite_sync(run):
     return run.io("shared/data", "fdatasync")
