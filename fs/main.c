@@ -37,6 +37,7 @@
 #include "fs/server.h"
 #include "fs/session.h"
 #include "fs/submount.h"
+#include "fs/transport_uring.h"
 #include "fs/version.h"
 
 #define EXIT_SYSTEM 1
@@ -67,7 +68,7 @@ static int budget_set(struct server *srv, char *err, size_t err_size)
 	if (srv->opt.fds && srv->opt.fds < most)
 		most = srv->opt.fds;
 	/* rings, clones, event descriptors, mounts of other filesystems, and opens under way */
-	reserve = 48 + 6u * srv->threads_count + most / 16;
+	reserve = 48 + 7u * srv->threads_count + most / 16;
 	if (most < reserve + 64) {
 		snprintf(err, err_size, "only %llu file descriptors may be open: at least %llu are needed (raise RLIMIT_NOFILE or fds=)",
 			 (unsigned long long)most, (unsigned long long)reserve + 64);
@@ -110,12 +111,15 @@ static int check_fuse_device(char *err, size_t err_size)
 	return 0;
 }
 
-static int check_transport(const struct options *opt, char *err, size_t err_size)
+/** check_transport() - what was asked for; the kernel's own offer is seen only in INIT. */
+static int check_transport(const struct server *srv, char *err, size_t err_size)
 {
-	if (opt->transport != TRANSPORT_URING)
+	char why[160];
+
+	if (srv->opt.transport != TRANSPORT_URING || transport_uring_possible(srv, why, sizeof(why)))
 		return 0;
-	snprintf(err, err_size, "transport=uring: this version serves by transport=dev only (use transport=auto)");
-	return -EINVAL;
+	snprintf(err, err_size, "transport=uring: %s (transport=auto takes what there is)", why);
+	return -EOPNOTSUPP;
 }
 
 /** open_source() - an O_PATH descriptor of it. With nosubmounts a private copy of its mount, without those inside. */
@@ -152,7 +156,7 @@ static int make_backend(struct server *srv, char *err, size_t err_size)
 	struct backend_config cfg = {
 		.rings_count = srv->threads_count,
 		.entries = o->entries,
-		.ops_count = o->queue_depth * 4 + 256 + LOCK_WAITS_MAX,
+		.ops_count = o->queue_depth * 4 + 256 + LOCK_WAITS_MAX + transport_uring_ops(srv->threads_count, o->queue_depth),
 		.file_slots = o->file_slots,
 		.register_after = o->register_after,
 		.workers_max = o->workers,
@@ -185,15 +189,15 @@ static int make_backend(struct server *srv, char *err, size_t err_size)
 
 /* ---- stop --------------------------------------------------------------------------- */
 
-static bool ended(const struct server *srv, const struct mount *m)
+static bool ended(const struct mount *m)
 {
-	return atomic_load(&m->channels_ended) == srv->threads_count;
+	return atomic_load(&m->channels_ended) == m->channels_count;
 }
 
 static bool all_ended(const struct server *srv)
 {
 	for (unsigned n = 0; n < srv->mounts_count; n++)
-		if (!ended(srv, srv->mounts[n]))
+		if (!ended(srv->mounts[n]))
 			return false;
 	return true;
 }
@@ -219,7 +223,7 @@ static void unmount_all(struct server *srv)
 {
 	for (unsigned n = srv->mounts_count; n-- > 0;) {
 		struct mount *m = srv->mounts[n];
-		if (ended(srv, m))
+		if (ended(m))
 			continue;
 		if (session_unmount(m, false) < 0)
 			unmount_busy(srv, m);
@@ -245,7 +249,7 @@ static void watch(struct server *srv, int signal_fd)
 		}
 		if (fds[1].revents & POLLIN && read(srv->event_fd, &events, sizeof(events)) < 0)
 			log_warning("event descriptor: %s", strerror(errno));
-		if (fds[2].revents & POLLPRI && !stopping && !ended(srv, srv->mounts[0]))
+		if (fds[2].revents & POLLPRI && !stopping && !ended(srv->mounts[0]))
 			submount_scan(srv);
 		if (!(fds[0].revents & POLLIN) || read(signal_fd, &si, sizeof(si)) != (ssize_t)sizeof(si))
 			continue;
@@ -294,6 +298,11 @@ static int serve_mounts(struct server *srv, struct daemon *d)
 		log_error("%s", err);
 		return res == -EINVAL ? EXIT_USAGE : EXIT_SYSTEM;
 	}
+	res = check_transport(srv, err, sizeof(err));
+	if (res < 0) {
+		log_error("%s", err);
+		return EXIT_SYSTEM;
+	}
 	res = notifier_create(&srv->notifier);
 	if (res == 0)
 		res = placement_create(&srv->placement);
@@ -315,7 +324,13 @@ static int serve_mounts(struct server *srv, struct daemon *d)
 		return EXIT_SYSTEM;
 	}
 	srv->mounts_count = 1;
-	serve_add(srv, srv->mounts[0]);
+	res = serve_add(srv, srv->mounts[0]);
+	if (res < 0) {
+		/* nothing will be answered: our end, right now, ends the connection for everybody who waits */
+		log_error("the kernel refused FUSE-over-io_uring after it had been agreed: %s; use transport=dev", strerror(-res));
+		(void)session_unmount(srv->mounts[0], true); /* the error has been reported */
+		_exit(EXIT_SYSTEM);
+	}
 	submount_scan(srv);
 	report_start(srv);
 	daemon_ready(d);
@@ -339,11 +354,6 @@ static int run(struct server *srv)
 	struct daemon d;
 	int res;
 
-	res = check_transport(&srv->opt, err, sizeof(err));
-	if (res < 0) {
-		log_error("%s", err);
-		return EXIT_USAGE;
-	}
 	srv->root = srv->open_handles = is_root();
 	srv->threads_count = rings_count(&srv->opt);
 	if (options_check_paths(&srv->opt, err, sizeof(err)) < 0 || check_fuse_device(err, sizeof(err)) < 0 ||

@@ -73,7 +73,7 @@ int mount_create(struct server *srv, int root_fd, const char *mountpoint, const 
 	m->root_fd = root_fd;
 	pthread_mutex_init(&m->backing_lock, NULL);
 	m->mountpoint = strdup(mountpoint);
-	m->channels = calloc(srv->threads_count, sizeof(*m->channels));
+	m->channels = calloc(srv->threads_count * 2, sizeof(*m->channels));
 	res = m->mountpoint && m->channels ? mount_tables(m, root_fd) : -ENOMEM;
 	if (res < 0) {
 		snprintf(err, err_size, "%s: cannot set up the tables: %s", mountpoint, strerror(-res));

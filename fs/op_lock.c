@@ -11,6 +11,7 @@
 #include "backend/util/errno_util.h"
 #include "fs/lock_table.h"
 #include "fs/ops.h"
+#include "fs/transport.h"
 
 struct lock_state {
 	struct lock_wait wait;
@@ -247,7 +248,7 @@ static void try_lock(struct request *r)
 	if (res == -EAGAIN && s->may_wait) {
 		if (r->channel->stopping)
 			res = -EINTR;
-		else if (r->thread->parked >= LOCK_WAITS_MAX)
+		else if (r->thread->parked >= LOCK_WAITS_MAX || !r->channel->transport->may_wait(r))
 			res = -ENOLCK;
 		else
 			res = lock_wait_park(r, &s->wait);

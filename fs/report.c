@@ -13,12 +13,13 @@
 #include "fs/server.h"
 #include "fs/session.h"
 #include "fs/transport.h"
+#include "fs/transport_uring.h"
 
 /** Sums over all threads, mounts and rings. */
 struct totals {
 	struct histogram latency[UAPI_FUSE_OPCODE_MAX];
 	uint64_t errors[UAPI_FUSE_OPCODE_MAX];
-	uint64_t requests, replies_lost, bytes_read, bytes_written, in_flight, in_flight_max, bad_requests, interrupts,
+	uint64_t requests, requests_uring, replies_lost, bytes_read, bytes_written, in_flight, in_flight_max, bad_requests, interrupts,
 		lookups_hot, lookups_cold, passthrough_opens, passthrough_not[PASSTHROUGH_NOT_COUNT];
 	uint64_t inodes, inodes_max, inode_fds, inode_memory, handles;
 	struct ring_stats ring;
@@ -32,6 +33,7 @@ static void sum_thread(struct totals *s, const struct thread_stats *t)
 		s->errors[op] += stats_get(&t->errors[op]);
 	}
 	s->requests += stats_get(&t->requests);
+	s->requests_uring += stats_get(&t->requests_uring);
 	s->replies_lost += stats_get(&t->replies_lost);
 	s->bytes_read += stats_get(&t->bytes_read);
 	s->bytes_written += stats_get(&t->bytes_written);
@@ -81,6 +83,9 @@ static unsigned figures(const struct server *srv, const struct totals *s, struct
 {
 	const struct figure all[] = {
 		{ "requests", s->requests },
+		{ "requests_uring", s->requests_uring },
+		{ "requests_dev", s->requests - s->requests_uring },
+		{ "uring_entries", transport_uring_entries(srv) },
 		{ "requests_in_flight", s->in_flight },
 		{ "requests_in_flight_max", s->in_flight_max },
 		{ "requests_bad", s->bad_requests },
@@ -148,7 +153,7 @@ void report_text(const struct server *srv, FILE *f)
 	if (!s)
 		return;
 	fprintf(f, "uringfs statistics: %s on %s, transport %s, %u rings, up %.1f s\n", srv->opt.source_real,
-		srv->opt.mountpoint_real, transport_dev.name, srv->threads_count, (double)(stats_now_ns() - srv->start_ns) / 1e9);
+		srv->opt.mountpoint_real, (srv->mounts[0]->uring ? &transport_uring : &transport_dev)->name, srv->threads_count, (double)(stats_now_ns() - srv->start_ns) / 1e9);
 	fprintf(f, "%-20s %12s %9s %10s %10s %10s %10s\n", "request", "count", "errors", "mean us", "p50 us", "p99 us", "max us");
 	for (unsigned op = 0; op < UAPI_FUSE_OPCODE_MAX; op++) {
 		const struct histogram *h = &s->latency[op];
@@ -222,7 +227,7 @@ void report_json(const struct server *srv, FILE *f)
 	put_string(srv->opt.source_real, f);
 	fprintf(f, ",\"mountpoint\":");
 	put_string(srv->opt.mountpoint_real, f);
-	fprintf(f, ",\"transport\":\"%s\",\"rings\":%u", transport_dev.name, srv->threads_count);
+	fprintf(f, ",\"transport\":\"%s\",\"rings\":%u", (srv->mounts[0]->uring ? &transport_uring : &transport_dev)->name, srv->threads_count);
 	count = figures(srv, s, fig);
 	for (unsigned n = 0; n < count; n++)
 		fprintf(f, ",\"%s\":%llu", fig[n].name, (unsigned long long)fig[n].value);
@@ -265,15 +270,17 @@ void report_write(const struct server *srv)
 void report_start(const struct server *srv)
 {
 	const struct mount *m = srv->mounts[0];
-	char used[1024], missing[1024];
-	bool offered = m->init_offered & UAPI_FUSE_OVER_IO_URING;
+	char used[1024], missing[1024], transport[256];
 
 	session_features(m, false, used, sizeof(used));
 	session_features(m, true, missing, sizeof(missing));
-	log_info("%s on %s: transport dev (reads of /dev/fuse%s), %u rings, FUSE 7.%u, max_write %u, "
-		 "acting as the %s",
-		 srv->opt.source_real, srv->opt.mountpoint_real, offered ? "; the kernel also offers FUSE-over-io_uring" : "",
-		 srv->threads_count, m->kernel_minor < 45 ? m->kernel_minor : 45, m->max_write, srv->root ? "caller" : "mounting user");
+	if (m->uring)
+		snprintf(transport, sizeof(transport), "uring (FUSE-over-io_uring, %u queues)", transport_uring_queues());
+	else
+		snprintf(transport, sizeof(transport), "dev (reads of /dev/fuse; %s)", m->uring_why);
+	log_info("%s on %s: transport %s, %u rings, FUSE 7.%u, max_write %u, acting as the %s", srv->opt.source_real,
+		 srv->opt.mountpoint_real, transport, srv->threads_count, m->kernel_minor < 45 ? m->kernel_minor : 45, m->max_write,
+		 srv->root ? "caller" : "mounting user");
 	report_durability_start(srv);
 	log_info("in use: %s %s file_handles=%s registered_buffers=%u descriptors<=%u", backend_features_used(srv->backend), used,
 		 m->keep_names ? (m->backing[0].handles ? "identity only, reopening by name" : "no, reopening by name") : "yes",

@@ -44,6 +44,7 @@ struct request {
 	void *payload;       /* page-aligned; max_write bytes and a page */
 	size_t payload_size;
 	int32_t buf_index;   /* registered buffer of payload, or -1 */
+	struct uring_entry *entry; /* the ring entry that it belongs to, or NULL: transport_uring.h */
 	/* the request */
 	fuse_req_t codec;
 	const struct fuse_in_header *in;

@@ -8,6 +8,8 @@
 #define PAGE 4096u
 /** Registered buffers are pinned memory: at most this much for the whole daemon. */
 #define PINNED_MAX (64u << 20)
+/** Requests that ring entries leave to /dev/fuse, by which only FORGETs and INTERRUPTs come then. */
+#define DEV_MIN 2u
 /** Arguments, and one page in front of the payload for the header of a WRITE. */
 #define SLOT_HEAD (REQUEST_ARGS_SIZE + PAGE)
 
@@ -102,4 +104,30 @@ void request_pool_put(struct request *r)
 
 	r->next_free = t->requests_free;
 	t->requests_free = r;
+}
+
+struct request *request_pool_keep(struct channel *c)
+{
+	struct server_thread *t = c->thread;
+	struct request *r;
+
+	if (t->requests_free && t->requests_kept + DEV_MIN < t->server->opt.queue_depth) {
+		r = t->requests_free;
+		t->requests_free = r->next_free;
+	} else {
+		r = add(t);
+	}
+	if (!r)
+		return NULL;
+	t->requests_kept++;
+	r->channel = c;
+	r->mount = c->mount;
+	return r;
+}
+
+void request_pool_unkeep(struct request *r)
+{
+	r->thread->requests_kept--;
+	r->entry = NULL;
+	request_pool_put(r);
 }

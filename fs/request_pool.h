@@ -2,9 +2,11 @@
 /*
  * request_pool.h - the requests of one serving thread and their buffers.
  *
- * A fixed number (option queue_depth), made at start. Only requests that wait
- * for a lock may add to it, up to REQUESTS_MAX: their number is not ours to
- * choose, and the request that would end their wait must find a buffer.
+ * A fixed number (option queue_depth), made at start. Requests that wait for a
+ * lock may add to it, up to REQUESTS_MAX: their number is not ours to choose,
+ * and the request that would end their wait must find a buffer. So may ring
+ * entries of FUSE-over-io_uring, whose number transport_uring.c bounds. Memory
+ * is real only where a request has touched it.
  */
 #ifndef URINGFS_REQUEST_POOL_H
 #define URINGFS_REQUEST_POOL_H
@@ -21,5 +23,12 @@ void request_pool_destroy(struct server_thread *t);
 /** request_pool_get() - a free request for @c, or NULL. */
 struct request *request_pool_get(struct channel *c);
 void request_pool_put(struct request *r);
+/**
+ * request_pool_keep() - a request that belongs to @c until request_pool_unkeep(): a ring entry has it for good
+ * Those of the pool are given away first, for some of their buffers are registered; a few stay for the other transport.
+ * Thread: owner.  Return: the request; NULL no memory
+ */
+struct request *request_pool_keep(struct channel *c);
+void request_pool_unkeep(struct request *r);
 
 #endif

@@ -13,12 +13,18 @@
 #include "backend/util/log.h"
 #include "fs/request_pool.h"
 #include "fs/server.h"
+#include "fs/session.h"
 #include "fs/transport.h"
+#include "fs/transport_uring.h"
 
-/** channel_over() - the connection is over, or told to stop, and nothing of it is under way. */
+/**
+ * channel_over() - the connection is over, or told to stop, and nothing of it is under way
+ *
+ * Commands that wait in the kernel cannot be called back while the connection lives: they end with the ring.
+ */
 static bool channel_over(const struct channel *c)
 {
-	return (c->ended || c->stopping) && !c->requests_live && !c->poll;
+	return ((c->ended && !c->held) || c->stopping) && !c->requests_live && !c->poll;
 }
 
 static void channel_close(struct channel *c)
@@ -103,11 +109,12 @@ static void *serve(void *arg)
 			_exit(1);
 		}
 	}
-	while (t->ring && ring_outstanding(t->ring) > 0 && ring_wait(t->ring, true) >= 0)
+	while (t->ring && ring_outstanding(t->ring) > t->uring_held && ring_wait(t->ring, true) >= 0)
 		;
-	request_pool_destroy(t);
 	if (t->ring)
 		ring_destroy(t->ring);
+	transport_uring_free(t); /* the kernel holds none any more */
+	request_pool_destroy(t);
 	return NULL;
 }
 
@@ -142,6 +149,44 @@ int serve_start(struct server *srv, char *err, size_t err_size)
 	return res;
 }
 
+/** One call of serve_call() on one thread. */
+struct thread_call {
+	struct ring_post post;
+	struct server_thread *thread;
+	int (*fn)(struct server_thread *t, void *arg);
+	void *arg;
+	int res;
+	sem_t *done;
+};
+
+static void post_call(struct ring_post *p)
+{
+	struct thread_call *call = (struct thread_call *)(void *)((char *)p - offsetof(struct thread_call, post));
+
+	call->res = call->fn(call->thread, call->arg);
+	sem_post(call->done); /* from now on it is main's */
+}
+
+int serve_call(struct server *srv, int (*fn)(struct server_thread *t, void *arg), void *arg)
+{
+	struct thread_call calls[BACKEND_RINGS_MAX];
+	sem_t done;
+	int res = 0;
+
+	sem_init(&done, 0, 0);
+	for (unsigned n = 0; n < srv->threads_count; n++) {
+		calls[n] = (struct thread_call){ { .fn = post_call }, &srv->threads[n], fn, arg, 0, &done };
+		(void)ring_post(NULL, srv->threads[n].ring, &calls[n].post); /* its ring lives until serve_end() */
+	}
+	for (unsigned n = 0; n < srv->threads_count; n++)
+		while (sem_wait(&done) < 0)
+			; /* EINTR */
+	for (unsigned n = 0; n < srv->threads_count && res == 0; n++)
+		res = calls[n].res;
+	sem_destroy(&done);
+	return res;
+}
+
 static void post_add(struct ring_post *p)
 {
 	struct channel *c = (struct channel *)((char *)p - offsetof(struct channel, post));
@@ -151,8 +196,16 @@ static void post_add(struct ring_post *p)
 	c->readable = true; /* what came before the poll was armed */
 }
 
-void serve_add(struct server *srv, struct mount *m)
+static void channel_start(struct server *srv, unsigned index, struct channel *c)
 {
+	c->post.fn = post_add;
+	(void)ring_post(NULL, srv->threads[index].ring, &c->post); /* its ring lives until serve_end() */
+}
+
+static void add_dev(struct server *srv, struct mount *m)
+{
+	bool reader = false;
+
 	for (unsigned n = 0; n < srv->threads_count; n++) {
 		struct channel *c = &m->channels[n];
 		int res;
@@ -163,27 +216,57 @@ void serve_add(struct server *srv, struct mount *m)
 			atomic_fetch_add(&m->channels_ended, 1);
 			continue;
 		}
-		c->post.fn = post_add;
-		(void)ring_post(NULL, srv->threads[n].ring, &c->post); /* its ring lives until serve_end() */
+		if (!reader)
+			m->dev_reader = n;
+		reader = true;
 	}
+	for (unsigned n = 0; n < srv->threads_count; n++)
+		if (m->channels[n].fd >= 0)
+			channel_start(srv, n, &m->channels[n]);
+}
+
+int serve_add(struct server *srv, struct mount *m)
+{
+	int res = 0;
+
+	m->channels_count = srv->threads_count * (m->uring ? 2 : 1);
+	for (unsigned n = 0; m->uring && n < srv->threads_count && res == 0; n++)
+		if (m->channels[srv->threads_count + n].uring)
+			res = transport_uring.open(&m->channels[srv->threads_count + n]);
+	add_dev(srv, m);
+	if (!m->uring)
+		return 0;
+	for (unsigned n = 0; n < srv->threads_count; n++) {
+		struct channel *c = &m->channels[srv->threads_count + n];
+		if (c->uring)
+			channel_start(srv, n, c);
+		else
+			atomic_fetch_add(&m->channels_ended, 1); /* more threads than queues */
+	}
+	if (res == 0)
+		res = transport_uring_register(m);
+	if (res < 0)
+		(void)session_abort(m); /* else it ends with the daemon: the caller says so */
+	return res;
 }
 
 static void post_stop(struct ring_post *p)
 {
 	struct channel *c = (struct channel *)((char *)p - offsetof(struct channel, stop_post));
 
-	if (c->fd >= 0)
+	if (c->fd >= 0 || c->uring)
 		c->transport->stop(c);
 }
 
 void serve_stop(struct server *srv, struct mount *m)
 {
-	for (unsigned n = 0; n < srv->threads_count; n++) {
-		if (m->channels[n].stop_posted)
+	for (unsigned n = 0; n < m->channels_count; n++) {
+		struct channel *c = &m->channels[n];
+		if (c->stop_posted || !c->thread)
 			continue;
-		m->channels[n].stop_posted = true;
-		m->channels[n].stop_post.fn = post_stop;
-		(void)ring_post(NULL, srv->threads[n].ring, &m->channels[n].stop_post); /* as above */
+		c->stop_posted = true;
+		c->stop_post.fn = post_stop;
+		(void)ring_post(NULL, c->thread->ring, &c->stop_post); /* as above */
 	}
 }
 

@@ -33,6 +33,7 @@ struct notifier;
 struct placement;
 struct request;
 struct transport;
+struct uring_channel;
 struct fuse_session;
 
 /** A filesystem that files of a mount lie on. Constant once published in backing_count. */
@@ -52,6 +53,8 @@ struct channel {
 	const struct transport *transport;
 	int fd;                   /* of /dev/fuse, cloned for this thread; -1 once closed */
 	struct op *poll;          /* the poll of fd under way, or NULL */
+	struct uring_channel *uring; /* transport_uring: its part */
+	unsigned held;            /* commands that wait in the kernel for a request */
 	bool readable;            /* there may be a request to read */
 	bool stopping;            /* takes no more requests */
 	bool ended;               /* the connection is over */
@@ -72,8 +75,12 @@ struct mount {
 	int root_fd;              /* O_PATH of the root; belongs to the inode table */
 	struct inode_table *inodes;
 	struct handle_table *handles;
-	struct channel *channels; /* one per thread */
+	struct channel *channels; /* one per thread by /dev/fuse, then one per thread by FUSE-over-io_uring */
+	unsigned channels_count;  /* that serve it, or did */
 	_Atomic unsigned channels_ended;
+	bool uring;               /* requests come by FUSE-over-io_uring; constant once threads serve it */
+	unsigned dev_reader;      /* with uring: the thread that waits for what still comes by /dev/fuse */
+	char uring_why[160];      /* why not; empty otherwise */
 	bool keep_names;          /* inodes are opened again by name, not by file handle */
 	/* what INIT agreed upon */
 	uint64_t init_flags;      /* flags | flags2 << 32 as answered */
@@ -91,7 +98,7 @@ struct mount {
 struct thread_stats {
 	struct histogram latency[UAPI_FUSE_OPCODE_MAX];
 	_Atomic uint64_t errors[UAPI_FUSE_OPCODE_MAX];
-	_Atomic uint64_t requests, replies_lost, bytes_read, bytes_written;
+	_Atomic uint64_t requests, requests_uring, replies_lost, bytes_read, bytes_written;
 	_Atomic uint64_t in_flight, in_flight_max;
 	_Atomic uint64_t bad_requests;   /* refused for their form */
 	_Atomic uint64_t interrupts;     /* that ended a wait */
@@ -109,6 +116,11 @@ struct server_thread {
 	struct request *requests, *requests_free;
 	size_t slot_size;
 	unsigned requests_count, registered_count;
+	unsigned requests_kept;   /* that belong to ring entries */
+	/* transport_uring.h */
+	struct uring_channel *uring_left; /* closed while the kernel still held commands of them */
+	unsigned uring_held;      /* commands in the kernel that end with a request, or with the ring */
+	_Atomic uint64_t uring_entries; /* ring entries; one writer */
 	int cpu;                  /* that it is pinned to, or -1 */
 	struct ring_post look_post; /* another thread -> this one: look for requests */
 	atomic_bool look_posted;

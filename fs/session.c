@@ -18,13 +18,14 @@
 #include "fs/libfuse_io.h"
 #include "fs/request.h"
 #include "fs/submount.h"
+#include "fs/transport_uring.h"
 
 #define PAGE 4096u
 #define INIT_BUFFER 65536u
 
 /* ---- what we ask for in INIT -------------------------------------------------- */
 
-enum { WHEN_ALWAYS, WHEN_LOCKS_SHARED, WHEN_CACHE_NONE, WHEN_CACHE_AUTO, WHEN_READDIRPLUS, WHEN_WRITEBACK, WHEN_ACL, WHEN_IO_KERNEL };
+enum { WHEN_ALWAYS, WHEN_LOCKS_SHARED, WHEN_CACHE_NONE, WHEN_CACHE_AUTO, WHEN_READDIRPLUS, WHEN_WRITEBACK, WHEN_ACL, WHEN_IO_KERNEL, WHEN_URING };
 
 struct init_row {
 	uint64_t flag;
@@ -58,6 +59,7 @@ static const struct init_row init_rows[] = {
 	{ UAPI_FUSE_CREATE_SUPP_GROUP, "create_supp_group", WHEN_ALWAYS, SESSION_DENY_SUPP_GROUP },
 	{ UAPI_FUSE_PASSTHROUGH, "passthrough", WHEN_IO_KERNEL, SESSION_DENY_PASSTHROUGH },
 	{ UAPI_FUSE_DIRECT_IO_ALLOW_MMAP, "direct_io_allow_mmap", WHEN_ALWAYS, 0 },
+	{ UAPI_FUSE_OVER_IO_URING, "fuse_uring", WHEN_URING, SESSION_DENY_URING },
 };
 #define INIT_ROWS_COUNT (sizeof(init_rows) / sizeof(init_rows[0]))
 
@@ -74,11 +76,12 @@ static const struct {
 	{ "clone", SESSION_DENY_CLONE },
 	{ "passthrough", SESSION_DENY_PASSTHROUGH },
 	{ "short_decode", SESSION_DENY_SHORT_DECODE },
+	{ "fuse_uring", SESSION_DENY_URING },
 };
 
 const char *session_deny_names(void)
 {
-	return "file_handles,handle_killpriv_v2,readdirplus,parallel_dirops,setxattr_ext,create_supp_group,clone,passthrough,short_decode";
+	return "file_handles,handle_killpriv_v2,readdirplus,parallel_dirops,setxattr_ext,create_supp_group,clone,passthrough,short_decode,fuse_uring";
 }
 
 unsigned session_deny_split(const char *list, char *rest, size_t rest_size)
@@ -119,6 +122,8 @@ static bool wanted(const struct mount *m, const struct init_row *row)
 		return opt->writeback;
 	case WHEN_IO_KERNEL:
 		return opt->io == IO_KERNEL;
+	case WHEN_URING:
+		return m->uring;
 	case WHEN_ACL:
 		return opt->acl && opt->xattr;
 	default:
@@ -292,6 +297,27 @@ static void choose_sizes(struct mount *m)
 	m->max_write = pages * PAGE;
 }
 
+/**
+ * choose_transport() - may INIT promise rings? Only when they are there: the kernel then waits for them.
+ * Return: 0; -errno when transport=uring asks for what cannot be, m->uring_why says what
+ */
+static int choose_transport(struct mount *m)
+{
+	const struct server *srv = m->server;
+	int res;
+
+	m->uring = false;
+	if (transport_uring_possible(srv, m->uring_why, sizeof(m->uring_why))) {
+		if (!(m->init_offered & UAPI_FUSE_OVER_IO_URING))
+			snprintf(m->uring_why, sizeof(m->uring_why), "the kernel does not offer FUSE-over-io_uring for this mount");
+		else if ((res = transport_uring_prepare(m)) < 0)
+			snprintf(m->uring_why, sizeof(m->uring_why), "not enough for FUSE-over-io_uring: %s", strerror(-res));
+		else
+			m->uring = true;
+	}
+	return m->uring || srv->opt.transport != TRANSPORT_URING ? 0 : -EOPNOTSUPP;
+}
+
 /** exchange_init() - the first message of the kernel is INIT; libfuse answers it through our hook. */
 static int exchange_init(struct mount *m)
 {
@@ -300,6 +326,7 @@ static int exchange_init(struct mount *m)
 	struct fuse_in_header head;
 	struct fuse_init_in in = { 0 };
 	ssize_t len;
+	int res;
 
 	if (!buf)
 		return -ENOMEM;
@@ -316,6 +343,9 @@ static int exchange_init(struct mount *m)
 		return -EPROTO;
 	m->kernel_minor = in.minor;
 	m->init_offered = in.flags | (in.flags & FUSE_INIT_EXT ? (uint64_t)in.flags2 << 32 : 0);
+	res = choose_transport(m);
+	if (res < 0)
+		return res;
 	fbuf.size = (size_t)len;
 	request_codec_init(m);
 	fuse_session_process_buf(m->session, &fbuf);
@@ -346,12 +376,17 @@ int session_mount(struct mount *m, const char *target, const char *fsname, char 
 	res = libfuse_io_attach(m->session);
 	if (res == 0)
 		res = exchange_init(m);
-	if (res < 0)
+	if (res == -EOPNOTSUPP && m->uring_why[0])
+		snprintf(err, err_size, "transport=uring: %s (transport=auto takes what there is)", m->uring_why);
+	else if (res < 0)
 		snprintf(err, err_size, "%s: the kernel and the daemon could not agree on the FUSE protocol: %s %s", m->mountpoint,
 			 strerror(-res), last_log);
 	else if (m->server->opt.io == IO_KERNEL)
 		res = passthrough_start(m, err, err_size);
 	if (res < 0) {
+		if (m->uring)
+			transport_uring_discard(m);
+		m->uring = false;
 		(void)session_unmount(m, true); /* the error is already being reported */
 		session_destroy(m);
 	}
@@ -394,6 +429,21 @@ int session_unmount(struct mount *m, bool lazy)
 	if (umount2(m->mountpoint, UMOUNT_NOFOLLOW | (lazy ? MNT_DETACH : 0)) == 0)
 		return 0;
 	return errno == EINVAL ? 0 : -errno; /* EINVAL: it is no mountpoint any more */
+}
+
+bool session_abort(const struct mount *m)
+{
+	char path[64];
+	ssize_t res;
+	int fd;
+
+	snprintf(path, sizeof(path), "/sys/fs/fuse/connections/%u/abort", minor(m->dev));
+	fd = m->dev ? open(path, O_WRONLY | O_CLOEXEC) : -1;
+	if (fd < 0)
+		return false;
+	res = write(fd, "1", 1);
+	(void)close(fd); /* the write has done it */
+	return res == 1;
 }
 
 void session_destroy(struct mount *m)

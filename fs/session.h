@@ -24,6 +24,7 @@ enum session_deny {
 	SESSION_DENY_CLONE = 1 << 6,
 	SESSION_DENY_PASSTHROUGH = 1 << 7,
 	SESSION_DENY_SHORT_DECODE = 1 << 8,
+	SESSION_DENY_URING = 1 << 9,
 };
 
 /**
@@ -50,6 +51,11 @@ ssize_t session_init_reply(void *userdata, struct iovec *iov, int count);
  * Thread: main; requests must be served meanwhile. Return: 0; -EBUSY; other -errno
  */
 int session_unmount(struct mount *m, bool lazy);
+/**
+ * session_abort() - end the connection of @m: all of its requests, also those to come, end with an error
+ * Thread: any.  Return: false when that is not possible from here (no fusectl filesystem)
+ */
+bool session_abort(const struct mount *m);
 /** session_destroy() - free the session; the mount is gone or is taken away. NULL session allowed. */
 void session_destroy(struct mount *m);
 /** session_fd() - the descriptor of the connection. */

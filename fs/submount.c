@@ -73,7 +73,11 @@ static void show(struct server *srv, const char *rel)
 		log_warning("%s: the filesystem mounted there is shown without a device of its own: %s", name, err);
 		return;
 	}
-	serve_add(srv, srv->mounts[srv->mounts_count++]);
+	if (serve_add(srv, srv->mounts[srv->mounts_count++]) < 0) {
+		log_warning("%s: the kernel refused FUSE-over-io_uring after it had been agreed: this filesystem cannot be reached (transport=dev does without)",
+			    name);
+		return;
+	}
 	log_info("%s on %s, with its own device", name, mountpoint);
 }
 

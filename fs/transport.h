@@ -27,12 +27,15 @@ struct transport {
 	int (*reply)(struct request *r, const struct iovec *iov, int iov_count);
 	/** end() - the request's memory may take the next one. */
 	void (*end)(struct request *r);
+	/** may_wait() - whether the request may stay unanswered until another one comes; false: none could come then. */
+	bool (*may_wait)(struct request *r);
 	/** stop() - take no more requests; those taken are answered. */
 	void (*stop)(struct channel *c);
 	/** close() - after the last request: give everything back. */
 	void (*close)(struct channel *c);
 };
 
-extern const struct transport transport_dev;
+extern const struct transport transport_dev;   /* reads of /dev/fuse */
+extern const struct transport transport_uring; /* FUSE-over-io_uring: transport_uring.h */
 
 #endif

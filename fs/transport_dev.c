@@ -41,11 +41,23 @@ static void poll_fired(struct op *op)
 		c->readable = true; /* also after an error: read(2) then says which */
 }
 
+/**
+ * waits() - whether this thread is to wait for what comes by /dev/fuse
+ *
+ * Beside FUSE-over-io_uring only FORGETs and INTERRUPTs do, which nobody waits for: one thread is enough.
+ */
+static bool waits(const struct channel *c)
+{
+	if (c->mount->uring)
+		return c->thread->index == c->mount->dev_reader;
+	return placement_waits(c->mount->server->placement, c->thread->index);
+}
+
 static void arm_poll(struct channel *c)
 {
 	struct op *op;
 
-	if (c->poll || !placement_waits(c->mount->server->placement, c->thread->index))
+	if (c->poll || !waits(c))
 		return;
 	op = ring_op_get(c->thread->ring);
 	if (!op) {
@@ -97,7 +109,8 @@ static int take(struct channel *c, bool together)
 		stats_add(&c->thread->stats.bad_requests, 1);
 		return 1;
 	}
-	placed(c, at, together);
+	if (!c->mount->uring)
+		placed(c, at, together);
 	/* arguments give way to the reply, but for data to write, which lies aligned where it is */
 	r->payload_free = ((struct fuse_in_header *)(void *)at)->opcode != FUSE_WRITE && (size_t)len <= REQUEST_ARGS_SIZE;
 	if (r->payload_free)
@@ -131,7 +144,7 @@ static bool dev_poll(struct channel *c)
 	 */
 	for (n = 0; n < BATCH_MAX && res == 1; n++) {
 		/* who will not wait again reads until nothing is left: one wake-up may have stood for two requests */
-		if (n == 1 && !c->eager && ++c->lazy < LAZY_MAX && placement_waits(c->mount->server->placement, c->thread->index))
+		if (n == 1 && !c->eager && ++c->lazy < LAZY_MAX && waits(c))
 			break;
 		res = take(c, n > 0);
 	}
@@ -155,8 +168,15 @@ static bool dev_poll(struct channel *c)
 
 static void dev_end(struct request *r)
 {
-	placement_ended(r->mount->server->placement);
+	if (!r->mount->uring)
+		placement_ended(r->mount->server->placement);
 	request_pool_put(r);
+}
+
+static bool dev_may_wait(struct request *r)
+{
+	(void)r; /* the pool grows for those who wait: request_pool.h */
+	return true;
 }
 
 static int dev_reply(struct request *r, const struct iovec *iov, int iov_count)
@@ -223,6 +243,7 @@ const struct transport transport_dev = {
 	.poll = dev_poll,
 	.reply = dev_reply,
 	.end = dev_end,
+	.may_wait = dev_may_wait,
 	.stop = dev_stop,
 	.close = dev_close,
 };

@@ -97,6 +97,33 @@ struct uapi_fuse_copy_file_range_out {
 	uint64_t bytes_copied;
 };
 
+/* FUSE-over-io_uring (6.14, 7.42): what a ring entry and its command hold */
+#define UAPI_FUSE_IO_URING_CMD_REGISTER 1u
+#define UAPI_FUSE_IO_URING_CMD_COMMIT_AND_FETCH 2u
+#define UAPI_FUSE_URING_HEADER_PART 128u
+struct uapi_fuse_uring_ent_in_out {
+	uint64_t flags;
+	uint64_t commit_id;  /* names the request when it is answered */
+	uint32_t payload_sz; /* bytes in the payload buffer, both ways */
+	uint32_t padding;
+	uint64_t reserved;
+};
+struct uapi_fuse_uring_req_header {
+	char in_out[UAPI_FUSE_URING_HEADER_PART]; /* fuse_in_header, then fuse_out_header */
+	char op_in[UAPI_FUSE_URING_HEADER_PART];  /* first argument */
+	struct uapi_fuse_uring_ent_in_out ent;
+};
+struct uapi_fuse_uring_cmd_req { /* at byte 48 of a large submission entry */
+	uint64_t flags;
+	uint64_t commit_id;
+	uint16_t qid;
+	uint8_t padding[6];
+};
+/** The kernel asks for at least this payload (FUSE_MIN_READ_BUFFER). */
+#define UAPI_FUSE_URING_PAYLOAD_MIN 8192u
+
+_Static_assert(sizeof(struct uapi_fuse_uring_req_header) == 288, "fuse_uring_req_header is 288 bytes");
+_Static_assert(sizeof(struct uapi_fuse_uring_cmd_req) == 24, "fuse_uring_cmd_req is 24 bytes");
 _Static_assert(sizeof(struct uapi_fuse_statx) == 256, "fuse_statx is 256 bytes");
 _Static_assert(sizeof(struct uapi_fuse_statx_out) == 288, "fuse_statx_out is 288 bytes");
 

@@ -80,4 +80,16 @@ for key in sys.argv[1].split("."):
     d = d.get(key, 0) if isinstance(d, dict) else 0
 print(d)' "$1"
 }
+# load COUNT: that many clients under way on the mount, until it ends; their pids in the array `clients`
+load() {
+    local n
+    clients=()
+    rm -f "$T"/begun.*
+    for ((n = 0; n < $1; n++)); do
+        work load "$MNT" 50 "$T/begun" &
+        clients+=($!)
+    done
+    wait_for 30 begun "$1" || fail 'the clients do not begin'
+}
+begun() { (($(find "$T" -maxdepth 1 -name 'begun.*' | wc -l) >= $1)); }
 work() { timeout 60 python3 "$here/work.py" "$@"; }

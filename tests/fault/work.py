@@ -156,11 +156,13 @@ def walk(base, wanted):
     check(count == int(wanted), f"{count} files, wanted {wanted}")
 
 
-def load(base, seconds):
-    """Until SECONDS are over or the mount ends: create, write, read, rename, fsync, unlink. Every call must end."""
+def load(base, seconds, begun=None):
+    """Until SECONDS are over or the mount ends: create, write, read, rename, fsync, unlink. Every call must end.
+    BEGUN: a file BEGUN.PID is made when the first round is over."""
     end = time.time() + float(seconds)
     n = 0
-    dead = (errno.ENOTCONN, errno.ECONNABORTED)
+    # ECANCELED: the kernel was about to hand the request to a ring whose process had gone
+    dead = (errno.ENOTCONN, errno.ECONNABORTED, errno.ECANCELED)
     os.chdir(base)  # not what lies below once the mount has gone
     base = "."
     while time.time() < end:
@@ -177,6 +179,8 @@ def load(base, seconds):
             os.rename(name, name + "r")
             os.listdir(base)
             os.unlink(name + "r")
+            if n == 1 and begun:
+                open(f"{begun}.{os.getpid()}", "w", encoding="ascii").close()
         except OSError as e:
             if e.errno in dead:
                 sys.exit(0)

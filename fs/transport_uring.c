@@ -1,0 +1,361 @@
+/* SPDX-License-Identifier: MIT */
+/* transport_uring.c - the life of a ring entry; see transport_uring.h. */
+#include "fs/transport_uring.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "backend/util/log.h"
+#include "fs/lock.h"
+#include "fs/request.h"
+#include "fs/request_pool.h"
+#include "fs/session.h"
+#include "fs/transport.h"
+
+/** In front of the payload: the header at its start, the message at its end. */
+#define HEAD_PAGE 4096u
+#define COMMAND_TRIES_MAX 1000u
+#define GROW_PAUSE_NS 100000000u
+/** Ops that entries leave to the requests themselves, and to lock waiters (an entry and a timeout each). */
+#define OPS_RESERVE 64u
+
+/* ---- entries --------------------------------------------------------------------- */
+
+int uring_entry_add(struct uring_channel *u, struct uring_queue *q)
+{
+	struct server_thread *t = u->channel->thread;
+	unsigned reserve = OPS_RESERVE + (t->parked ? 0 : 2 * LOCK_WAITS_MAX);
+	struct uring_entry *e;
+
+	if (ring_ops_free(t->ring) <= reserve)
+		return -EAGAIN;
+	e = calloc(1, sizeof(*e));
+	if (!e)
+		return -ENOMEM;
+	e->r = request_pool_keep(u->channel);
+	e->op = e->r ? ring_op_get(t->ring) : NULL;
+	if (!e->op) {
+		if (e->r)
+			request_pool_unkeep(e->r);
+		free(e);
+		return -ENOMEM;
+	}
+	e->uring = u;
+	e->queue = q;
+	e->r->entry = e;
+	e->head = (struct uapi_fuse_uring_req_header *)(void *)((char *)e->r->payload - HEAD_PAGE);
+	e->iov[0] = (struct iovec){ e->head, sizeof(*e->head) };
+	e->iov[1] = (struct iovec){ e->r->payload, e->r->payload_size };
+	e->cmd.qid = q->qid;
+	e->next = u->entries;
+	u->entries = e;
+	q->entries++;
+	stats_add(&t->uring_entries, 1);
+	return 0;
+}
+
+void uring_entry_drop(struct uring_entry *e)
+{
+	struct server_thread *t = e->r->thread;
+	struct uring_entry **at = &e->uring->entries;
+
+	while (*at != e)
+		at = &(*at)->next;
+	*at = e->next;
+	e->queue->entries--;
+	atomic_store_explicit(&t->uring_entries, stats_get(&t->uring_entries) - 1, memory_order_relaxed);
+	ring_op_put(e->op);
+	request_pool_unkeep(e->r);
+	free(e);
+}
+
+static void command_done(struct op *op);
+
+static void submit(struct uring_entry *e)
+{
+	struct op *op = e->op;
+
+	op->kind = OP_DEVICE_CMD;
+	op->flags = OPF_ONCE;
+	op->file = &e->uring->file;
+	op->arg = e->command;
+	op->buf = &e->cmd;
+	op->len = sizeof(e->cmd);
+	if (e->command == UAPI_FUSE_IO_URING_CMD_REGISTER) {
+		op->iov = e->iov;
+		op->iov_count = 2;
+	}
+	op->done = command_done;
+	op->owner = e;
+	e->queue->in_kernel++;
+	e->uring->channel->held++;
+	e->r->thread->uring_held++;
+	ring_submit(op);
+}
+
+static void command(struct uring_entry *e, uint32_t what)
+{
+	e->command = what;
+	e->tries = 0;
+	submit(e);
+}
+
+void uring_entry_register(struct uring_entry *e)
+{
+	command(e, UAPI_FUSE_IO_URING_CMD_REGISTER);
+}
+
+/* ---- a request ------------------------------------------------------------------- */
+
+/** answer_with() - an error in the place of a reply that cannot be sent as it is. */
+static void answer_with(struct uring_entry *e, uint64_t unique, int error)
+{
+	const struct fuse_out_header out = { .len = sizeof(out), .error = error, .unique = unique };
+
+	memcpy(e->head->in_out, &out, sizeof(out));
+	e->head->ent.payload_sz = 0;
+	e->answered = true;
+}
+
+/** assemble() - one contiguous message, as libfuse wants it. Return its place, or NULL when its numbers do not fit. */
+static char *assemble(struct uring_entry *e, const struct fuse_in_header *in)
+{
+	struct request *r = e->r;
+	uint32_t payload = e->head->ent.payload_sz, args;
+	char *at;
+
+	if (payload > r->payload_size || in->len < sizeof(*in) + payload)
+		return NULL;
+	args = in->len - (uint32_t)sizeof(*in) - payload;
+	if (args > sizeof(e->head->op_in))
+		return NULL;
+	/* arguments give way to the reply, but for data to write, which lies aligned where it is */
+	r->payload_free = in->opcode != FUSE_WRITE && in->len <= REQUEST_ARGS_SIZE;
+	at = r->payload_free ? r->args_buf : (char *)r->payload - args - sizeof(*in);
+	memcpy(at, in, sizeof(*in));
+	memcpy(at + sizeof(*in), e->head->op_in, args);
+	if (r->payload_free)
+		memcpy(at + sizeof(*in) + args, r->payload, payload);
+	return at;
+}
+
+static void arrived(struct uring_entry *e)
+{
+	struct thread_stats *st = &e->r->thread->stats;
+	struct fuse_in_header in;
+	char *message;
+
+	memcpy(&in, e->head->in_out, sizeof(in));
+	e->cmd.commit_id = e->head->ent.commit_id;
+	e->answered = false;
+	message = assemble(e, &in);
+	if (!message) {
+		stats_add(&st->bad_requests, 1);
+		answer_with(e, in.unique, -EIO);
+		command(e, UAPI_FUSE_IO_URING_CMD_COMMIT_AND_FETCH);
+		return;
+	}
+	stats_add(&st->requests_uring, 1);
+	request_receive(e->r, message, in.len);
+}
+
+/** broken() - a reply was refused: its caller would wait for ever. */
+static void broken(const struct uring_entry *e, int error)
+{
+	struct mount *m = e->uring->channel->mount;
+
+	log_error("%s: the kernel refused a reply by FUSE-over-io_uring: %s; aborting the connection (transport=dev does without)",
+		  m->mountpoint, strerror(-error));
+	if (!session_abort(m))
+		_exit(1);
+}
+
+static bool connection_over(int64_t res)
+{
+	/* ECANCELED: the ring is being taken down */
+	return res == -ENOTCONN || res == -ECONNABORTED || res == -ENODEV || res == -ECANCELED;
+}
+
+/** refused() - the entry is in our hands again, and stays there. */
+static void refused(struct uring_entry *e, int res)
+{
+	struct uring_channel *u = e->uring;
+
+	if (connection_over(res)) {
+		u->channel->ended = true;
+	} else if (e->command == UAPI_FUSE_IO_URING_CMD_REGISTER) {
+		u->refused = u->refused ? u->refused : res;
+		u->grow_after_ns = stats_now_ns() + GROW_PAUSE_NS;
+	} else if (!u->closed) {
+		broken(e, res);
+		u->channel->ended = true;
+	}
+	uring_entry_drop(e);
+}
+
+static void command_done(struct op *op)
+{
+	struct uring_entry *e = op->owner;
+	struct uring_channel *u = e->uring;
+	int64_t res = op->res;
+
+	op_reuse(op); /* kept for the entry's next command */
+	if (--e->queue->in_kernel == 0)
+		u->starved = true;
+	u->channel->held--;
+	e->r->thread->uring_held--;
+	if ((res == -EAGAIN || res == -EINTR) && ++e->tries < COMMAND_TRIES_MAX)
+		submit(e);
+	else if (res < 0 || u->closed)
+		refused(e, res < 0 ? (int)res : -ENOTCONN);
+	else
+		arrived(e);
+}
+
+/* ---- the transport's functions ------------------------------------------------------ */
+
+static int uring_reply(struct request *r, const struct iovec *iov, int iov_count)
+{
+	struct uring_entry *e = r->entry;
+	size_t size = 0;
+	char *at;
+
+	if (r->channel->ended)
+		return -ENOENT;
+	for (int n = 1; n < iov_count; n++)
+		size += iov[n].iov_len;
+	if (size > r->payload_size) {
+		answer_with(e, r->in->unique, -EIO);
+		return -EIO;
+	}
+	/* from the end, for the last part may lie in the payload already; a read's does just where it is to be */
+	at = (char *)r->payload + size;
+	for (int n = iov_count; n-- > 1;) {
+		at -= iov[n].iov_len;
+		if (at != iov[n].iov_base)
+			memmove(at, iov[n].iov_base, iov[n].iov_len);
+	}
+	memcpy(e->head->in_out, iov[0].iov_base, sizeof(struct fuse_out_header));
+	e->head->ent.payload_sz = (uint32_t)size;
+	e->answered = true;
+	return 0;
+}
+
+static void uring_end(struct request *r)
+{
+	struct uring_entry *e = r->entry;
+
+	if (r->channel->ended) {
+		uring_entry_drop(e);
+		return;
+	}
+	if (!e->answered) /* what wants no reply does not come this way; but an entry never stays behind */
+		answer_with(e, r->in->unique, 0);
+	command(e, UAPI_FUSE_IO_URING_CMD_COMMIT_AND_FETCH);
+}
+
+/**
+ * grow() - entries for a queue that has none in the kernel
+ * @waiting: requests that wait for a lock, each of which adds one to the limit
+ * Return: false when there can be none
+ */
+static bool grow(struct uring_channel *u, struct uring_queue *q, unsigned waiting)
+{
+	const struct server_thread *t = u->channel->thread;
+	unsigned most = t->server->opt.queue_depth + waiting, add = q->entries ? q->entries : 1;
+
+	if (q->entries >= most || (u->grow_after_ns && stats_now_ns() < u->grow_after_ns))
+		return false;
+	if (add > most - q->entries)
+		add = most - q->entries;
+	while (add-- > 0 && uring_entry_add(u, q) == 0)
+		uring_entry_register(u->entries);
+	return q->in_kernel > 0;
+}
+
+static bool uring_poll(struct channel *c)
+{
+	struct uring_channel *u = c->uring;
+
+	if (!u->starved || c->ended || c->stopping)
+		return false;
+	u->starved = false;
+	for (unsigned n = 0; n < u->queues_count; n++)
+		if (u->queues[n].in_kernel == 0 && !grow(u, &u->queues[n], u->channel->thread->parked))
+			u->starved = true;
+	return false;
+}
+
+static bool uring_may_wait(struct request *r)
+{
+	struct uring_entry *e = r->entry;
+
+	return e->queue->in_kernel > 0 || grow(e->uring, e->queue, r->thread->parked + 1);
+}
+
+static int uring_open(struct channel *c)
+{
+	int fd = fcntl(session_fd(c->mount), F_DUPFD_CLOEXEC, 0);
+
+	if (fd < 0)
+		return -errno;
+	bfile_init(&c->uring->file, fd);
+	return 0;
+}
+
+static void uring_stop(struct channel *c)
+{
+	c->stopping = true;
+}
+
+static void uring_close(struct channel *c)
+{
+	struct uring_channel *u = c->uring;
+	struct server_thread *t = c->thread;
+
+	u->closed = true;
+	if (u->entries) { /* told to stop while the connection lives: they end with the ring */
+		u->next = t->uring_left;
+		t->uring_left = u;
+		return;
+	}
+	bfile_close(t->ring, &u->file, false);
+	uring_channel_free(u);
+	c->uring = NULL;
+}
+
+void uring_channel_free(struct uring_channel *u)
+{
+	while (u->entries) {
+		struct uring_entry *e = u->entries;
+		u->entries = e->next;
+		free(e); /* its op and request have gone with ring and pool */
+	}
+	if (u->file.fd >= 0)
+		(void)close(u->file.fd); /* a device: nothing was written through it */
+	free(u->queues);
+	free(u);
+}
+
+void transport_uring_free(struct server_thread *t)
+{
+	while (t->uring_left) {
+		struct uring_channel *u = t->uring_left;
+		t->uring_left = u->next;
+		uring_channel_free(u);
+	}
+}
+
+const struct transport transport_uring = {
+	.name = "uring",
+	.open = uring_open,
+	.poll = uring_poll,
+	.reply = uring_reply,
+	.end = uring_end,
+	.may_wait = uring_may_wait,
+	.stop = uring_stop,
+	.close = uring_close,
+};

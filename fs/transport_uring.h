@@ -1,0 +1,112 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * transport_uring.h - FUSE-over-io_uring: requests come and go in the ring that also does the backing I/O.
+ *
+ * The kernel has one queue per possible CPU and puts a request into the queue
+ * of the CPU that it is sent from. Each queue is served by one thread, the one
+ * on its CPU where there is one; a thread may serve several queues. A ring
+ * entry is a request of ours with its buffers: it is either in the kernel,
+ * waiting for a request, or in our hands, with one to answer. The answer and
+ * the wait for the next request are one command (COMMIT_AND_FETCH).
+ *
+ * A queue begins with few entries. When all of its entries are in our hands it
+ * gets more: up to queue_depth, and one more for each request that waits for a
+ * lock, so that the request that ends the wait always finds an entry.
+ *
+ * FORGET, INTERRUPT and notifications stay on /dev/fuse: transport_dev.c.
+ *
+ * Source of the protocol: include/uapi/linux/fuse.h and
+ * Documentation/filesystems/fuse/fuse-io-uring.rst of Linux 6.14.
+ */
+#ifndef URINGFS_TRANSPORT_URING_H
+#define URINGFS_TRANSPORT_URING_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "backend/backend.h"
+#include "backend/util/uapi_fuse.h"
+
+struct channel;
+struct mount;
+struct request;
+struct server;
+struct server_thread;
+
+/** One queue of the kernel, as its serving thread sees it. */
+struct uring_queue {
+	uint16_t qid;
+	unsigned entries;   /* in all */
+	unsigned in_kernel; /* that wait for a request */
+};
+
+struct uring_entry {
+	struct uring_entry *next;  /* of the channel */
+	struct uring_channel *uring;
+	struct uring_queue *queue;
+	struct request *r;
+	struct op *op;             /* in the kernel, or ready for the next command */
+	struct uapi_fuse_uring_req_header *head; /* one page in front of the request's payload */
+	struct uapi_fuse_uring_cmd_req cmd;
+	struct iovec iov[2];
+	uint32_t command;          /* UAPI_FUSE_IO_URING_CMD_ under way */
+	unsigned tries;            /* of this command */
+	bool answered;             /* head and payload hold the reply */
+};
+
+/** The queues of one mount that one thread serves. Owned by that thread once prepared. */
+struct uring_channel {
+	struct uring_channel *next; /* of server_thread.uring_left */
+	struct channel *channel;
+	struct bfile file;         /* a descriptor of the connection */
+	struct uring_queue *queues;
+	unsigned queues_count;
+	struct uring_entry *entries;
+	bool starved;              /* a queue may have no entry in the kernel */
+	bool closed;
+	int refused;               /* -errno of the first REGISTER that was refused, or 0 */
+	uint64_t grow_after_ns;    /* after a refusal: not before */
+};
+
+/* ---- transport_uring_setup.c: before the first request ------------------------ */
+
+/** transport_uring_queues() - queues that the kernel will have: its possible CPUs. Return at least 1. */
+unsigned transport_uring_queues(void);
+/** transport_uring_parse_cpus() - how many CPUs a list such as "0-3,8" has; 0: it is none. */
+unsigned transport_uring_parse_cpus(const char *list);
+/** transport_uring_thread() - index of the thread that serves queue @qid. */
+unsigned transport_uring_thread(const struct server *srv, unsigned qid);
+/** transport_uring_ops() - ops that the entries of one ring need. */
+unsigned transport_uring_ops(unsigned rings, unsigned queue_depth);
+/**
+ * transport_uring_possible() - whether the kernel and our rings can do it, as far as can be told without a mount
+ * @why, @why_size: one line for the user when not
+ */
+bool transport_uring_possible(const struct server *srv, char *why, size_t why_size);
+/**
+ * transport_uring_prepare() - make queues and first entries of @m on all threads, before INIT promises them
+ * Thread: main.  Return: 0; -errno with nothing left (memory, descriptors, ops)
+ */
+int transport_uring_prepare(struct mount *m);
+/** transport_uring_discard() - give back what was prepared and not registered. Thread: main. */
+void transport_uring_discard(struct mount *m);
+/** transport_uring_entries() - of all mounts and threads, now. Thread: any. */
+uint64_t transport_uring_entries(const struct server *srv);
+/** transport_uring_register() - hand all entries to the kernel and collect refusals. Thread: main. Return 0 or -errno. */
+int transport_uring_register(struct mount *m);
+
+/* ---- transport_uring.c --------------------------------------------------------- */
+
+/** uring_entry_add() - a new entry of @q, in our hands. Thread: owner. Return 0; -EAGAIN no op left; -ENOMEM. */
+int uring_entry_add(struct uring_channel *u, struct uring_queue *q);
+/** uring_entry_drop() - free an entry that the kernel does not hold. Thread: owner. */
+void uring_entry_drop(struct uring_entry *e);
+/** uring_entry_register() - give a new entry to the kernel. Thread: owner. */
+void uring_entry_register(struct uring_entry *e);
+/** uring_channel_free() - @u has no entry any more (or its ring has gone with them). Thread: owner. */
+void uring_channel_free(struct uring_channel *u);
+/** transport_uring_free() - what closed channels left to the end of the ring, which has been. Thread: owner. */
+void transport_uring_free(struct server_thread *t);
+
+#endif
