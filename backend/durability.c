@@ -425,6 +425,7 @@ void durability_figures_add(const struct durability *d, struct durability_figure
 {
 	sum->flush += stats_get(&d->flush);
 	sum->no_cache += stats_get(&d->no_cache);
+	sum->clean += stats_get(&d->clean);
 	sum->errors += stats_get(&d->errors);
 	sum->proofs += stats_get(&d->proofs);
 	sum->looks += stats_get(&d->looks);

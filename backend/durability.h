@@ -96,8 +96,7 @@ struct sync_call {
 	struct flush_ticket ticket;
 	uint64_t start_ns, generation;
 	uint8_t reason;            /* enum proof_reason */
-	bool error_due, early_flushed, written_back;
-	int early_res;
+	bool error_due, dirty, clean;
 };
 
 /**
@@ -112,6 +111,7 @@ struct durability_figures {
 	uint64_t flush;             /* calls answered by write-back and FLUSH */
 	uint64_t no_cache;          /* calls answered by write-back alone: the device has no volatile cache */
 	uint64_t kernel[PROOF_REASONS_COUNT]; /* calls answered by the kernel's sync, by reason */
+	uint64_t clean;             /* calls with nothing to do: all data was durable already (O_DSYNC) */
 	uint64_t errors;            /* calls answered with an error */
 	uint64_t proofs, looks;     /* proofs made; looks at extents */
 	uint64_t background;        /* syncs of timestamps in the background */

@@ -62,7 +62,7 @@ struct durability {
 	bool background_timer;
 	unsigned background_fds;
 	/* figures: added to by all ring threads */
-	_Atomic uint64_t flush, no_cache, kernel[PROOF_REASONS_COUNT], errors, proofs, looks, background_syncs;
+	_Atomic uint64_t flush, no_cache, clean, kernel[PROOF_REASONS_COUNT], errors, proofs, looks, background_syncs;
 	pthread_mutex_t latency_lock; /* both histograms */
 	struct histogram kernel_latency, flush_latency;
 };

@@ -61,12 +61,14 @@ void proof_write_begin(struct proof *p, uint64_t off, uint64_t len, unsigned fla
 {
 	p->writes++;
 	p->writes_begun++;
-	if (flags & PROOF_WRITE_BUFFERED)
-		p->buffered_begun++;
 	p->times_changed = true;
-	if (!p->dirty)
-		p->dirty_error_gen = error_gen;
-	p->dirty = true;
+	if (!(flags & PROOF_WRITE_DURABLE)) {
+		if (flags & PROOF_WRITE_BUFFERED)
+			p->buffered_begun++;
+		if (!p->dirty)
+			p->dirty_error_gen = error_gen;
+		p->dirty = true;
+	}
 	if (flags & PROOF_WRITE_KILL)
 		proof_break(p, PROOF_ATTRIBUTES);
 	else if (flags & PROOF_WRITE_APPEND || off > p->extents.size || len > p->extents.size - off)
@@ -114,6 +116,11 @@ void proof_error_check(struct proof *p, uint64_t error_gen)
 {
 	if (p->dirty && p->dirty_error_gen < error_gen)
 		p->error_gen = error_gen;
+}
+
+bool proof_clean(const struct proof *p)
+{
+	return p->mapped && p->synced && !p->dirty && !proof_needs_writeback(p);
 }
 
 bool proof_needs_writeback(const struct proof *p)

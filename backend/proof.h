@@ -101,6 +101,7 @@ enum {
 	PROOF_WRITE_APPEND = 1 << 0,   /* to the end, wherever that is */
 	PROOF_WRITE_BUFFERED = 1 << 1, /* through the page cache */
 	PROOF_WRITE_KILL = 1 << 2,     /* ends suid and sgid */
+	PROOF_WRITE_DURABLE = 1 << 3,  /* RWF_DSYNC or RWF_SYNC: its data is durable when it has succeeded */
 };
 
 /** proof_reason_name() - for the statistics. Thread: any. */
@@ -127,6 +128,8 @@ void proof_refuse(struct proof *p, enum proof_reason reason);
 enum proof_reason proof_ready(struct proof *p, uint64_t device_gen);
 /** proof_error_check() - note whether a device error (@error_gen of them so far) may have hit unsynced data. */
 void proof_error_check(struct proof *p, uint64_t error_gen);
+/** proof_clean() - proven, and no data that is not durable already. */
+bool proof_clean(const struct proof *p);
 /** proof_needs_writeback() - whether buffered data may not have reached the device. */
 bool proof_needs_writeback(const struct proof *p);
 

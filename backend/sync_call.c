@@ -3,7 +3,7 @@
  * sync_call.c - one fsync or fdatasync, step by step.
  *
  *   decide -+- not proven:  [statx] -> OP_FSYNC -> [look at the extents] -> answer
- *           +- proven:      write back and wait -> ticket -> FLUSH -> look again -> answer
+ *           +- proven:      [nothing to write: answer] write back and wait -> ticket -> FLUSH -> look again -> answer
  *                                                                          \-> OP_FSYNC where something came between
  */
 #include <errno.h>
@@ -172,8 +172,8 @@ static void kernel_sync(struct sync_call *c, enum proof_reason reason)
 
 /* ---- write-back and FLUSH ------------------------------------------------------------------- */
 
-/** by_flush() - the call is answered well, if nothing came between. */
-static void flush_done(struct sync_call *c, bool flushed)
+/** flush_done() - the call is answered well, if nothing came between; @figure counts it. */
+static void flush_done(struct sync_call *c, _Atomic uint64_t *figure)
 {
 	struct durability *d = c->durable;
 	struct dfile *f = c->dfile;
@@ -194,7 +194,7 @@ static void flush_done(struct sync_call *c, bool flushed)
 		kernel_sync(c, reason);
 		return;
 	}
-	atomic_fetch_add_explicit(flushed ? &d->flush : &d->no_cache, 1, memory_order_relaxed);
+	atomic_fetch_add_explicit(figure, 1, memory_order_relaxed);
 	answer(c, 0, true);
 }
 
@@ -213,7 +213,7 @@ static void ticket_done(struct flush_ticket *t)
 		answer(c, -EIO, true);
 		return;
 	}
-	flush_done(c, true);
+	flush_done(c, &c->durable->flush);
 }
 
 static void take_ticket(struct sync_call *c)
@@ -221,11 +221,11 @@ static void take_ticket(struct sync_call *c)
 	struct durability *d = c->durable;
 
 	if (!device_volatile(&d->ns->device)) {
-		flush_done(c, false);
+		flush_done(c, &d->no_cache);
 		return;
 	}
 	if (d->faults & DURABILITY_FAULT_NO_FLUSH) {
-		flush_done(c, true);
+		flush_done(c, &d->flush);
 		return;
 	}
 	c->ticket = (struct flush_ticket){ .ring = c->ring, .done = ticket_done };
@@ -246,7 +246,7 @@ static void written_back(struct op *op)
 		return;
 	}
 	if (c->durable->faults & DURABILITY_FAULT_EARLY_FLUSH)
-		flush_done(c, true); /* the mistake: the FLUSH came before this */
+		flush_done(c, &c->durable->flush); /* the mistake: the FLUSH came before this */
 	else
 		take_ticket(c);
 }
@@ -266,9 +266,13 @@ static void early_ticket_done(struct flush_ticket *t)
 	write_back((struct sync_call *)(void *)((char *)t - offsetof(struct sync_call, ticket)));
 }
 
-static void flush_start(struct sync_call *c, bool dirty)
+static void flush_start(struct sync_call *c)
 {
-	if (c->durable->faults & DURABILITY_FAULT_EARLY_FLUSH && dirty && device_volatile(&c->durable->ns->device)) {
+	bool dirty = c->dirty;
+
+	if (c->clean)
+		flush_done(c, &c->durable->clean);
+	else if (c->durable->faults & DURABILITY_FAULT_EARLY_FLUSH && dirty && device_volatile(&c->durable->ns->device)) {
 		c->ticket = (struct flush_ticket){ .ring = c->ring, .done = early_ticket_done };
 		flush_request(&c->durable->ns->flusher, &c->ticket);
 	} else if (dirty && !(c->durable->faults & DURABILITY_FAULT_NO_WRITEBACK)) {
@@ -300,7 +304,7 @@ static enum proof_reason as_proven(struct sync_call *c, bool *ret_times_changed)
 }
 
 /** decide() - PROOF_NONE: the FLUSH path, which c->mark has begun then. */
-static enum proof_reason decide(struct sync_call *c, bool *ret_dirty)
+static enum proof_reason decide(struct sync_call *c)
 {
 	struct durability *d = c->durable;
 	struct dfile *f = c->dfile;
@@ -329,7 +333,8 @@ static enum proof_reason decide(struct sync_call *c, bool *ret_dirty)
 	}
 	if (reason == PROOF_NONE && !c->datasync && times_changed && d->policy == DURABILITY_STRICT)
 		reason = PROOF_TIMES;
-	*ret_dirty = proof_needs_writeback(p);
+	c->dirty = proof_needs_writeback(p);
+	c->clean = proof_clean(p) && !(d->faults & DURABILITY_FAULT_KEEP_PROOF);
 	proof_sync_begin(p, &c->mark);
 	dfile_unlock(f, &saved);
 	if (reason == PROOF_NONE && !c->datasync && times_changed && !background_add(c->ring, f, c->file->fd))
@@ -340,13 +345,11 @@ static enum proof_reason decide(struct sync_call *c, bool *ret_dirty)
 void durability_sync(struct sync_call *c)
 {
 	enum proof_reason reason;
-	bool dirty = true;
-
 	c->start_ns = stats_now_ns();
 	c->error_due = false;
-	reason = decide(c, &dirty);
+	reason = decide(c);
 	if (reason == PROOF_NONE)
-		flush_start(c, dirty);
+		flush_start(c);
 	else
 		kernel_sync(c, reason);
 }

@@ -136,6 +136,8 @@ static unsigned write_proof(struct handle *h, const struct fuse_write_in *in)
 		flags |= PROOF_WRITE_BUFFERED;
 	if (in->write_flags & FUSE_WRITE_KILL_SUIDGID)
 		flags |= PROOF_WRITE_KILL;
+	if (write_flags(in) & (RWF_DSYNC | RWF_SYNC))
+		flags |= PROOF_WRITE_DURABLE;
 	return flags;
 }
 

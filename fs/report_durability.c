@@ -44,6 +44,7 @@ static unsigned rows(const struct durability_figures *s, struct row *r)
 		kernel += s->kernel[reason];
 	r[n++] = (struct row){ "durability_flush", s->flush };
 	r[n++] = (struct row){ "durability_no_cache", s->no_cache };
+	r[n++] = (struct row){ "durability_clean", s->clean };
 	r[n++] = (struct row){ "durability_kernel_fsync", kernel };
 	for (unsigned reason = PROOF_NONE + 1; reason < PROOF_REASONS_COUNT; reason++)
 		r[n++] = (struct row){ kernel_names[reason], s->kernel[reason] };

@@ -14,6 +14,7 @@ there "$helper_dir/mount.uringfs" 755
 is "mount.fuse.uringfs" "$(readlink "$DEST$helper_dir/mount.fuse.uringfs")" mount.uringfs
 there "$prefix/share/man/man8/uringfs.8" 644
 there "$prefix/share/man/man8/mount.uringfs.8" 644
+there "$prefix/share/man/man7/uringfs-durability.7" 644
 there "$prefix/share/bash-completion/completions/uringfs" 644
 there "$prefix/lib/systemd/system/uringfs@.service" 644
 unit=$DEST$prefix/lib/systemd/system/uringfs@.service
