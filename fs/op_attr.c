@@ -239,12 +239,16 @@ static void setattr_args(struct setattr_args *a, const struct fuse_setattr_in *i
  * setattr_creds() - who truncates; the rest the daemon does as itself, because the kernel has checked the caller
  *
  * The kernel asks for the end of suid and sgid at every chown (FATTR_KILL_SUIDGID): the backing
- * filesystem's own chown does it, and knows the exceptions.
+ * filesystem's own chown does it, and knows the exceptions. One of them is sgid without the group's x,
+ * which stays for who is in the file's group (setattr_should_drop_sgid): so a user's chown is done without
+ * CAP_FSETID and in the user's main group, the only one that FUSE tells of.
  */
 static struct creds setattr_creds(const struct request *r, const struct fuse_setattr_in *in)
 {
 	struct creds c = { 0 };
 
+	if (in->valid & (FATTR_UID | FATTR_GID) && !(in->valid & (FATTR_SIZE | FATTR_MODE)) && r->mount->server->root && r->in->uid != 0)
+		return (struct creds){ .uid = 0, .gid = r->in->gid, .flags = CREDS_SET | CREDS_NO_FSETID };
 	if (!(in->valid & FATTR_SIZE) || in->valid & (FATTR_UID | FATTR_GID | FATTR_MODE) || !r->mount->server->root)
 		return c;
 	if (r->in->uid != 0)
