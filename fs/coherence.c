@@ -25,10 +25,10 @@ struct notifier {
 
 /* ---- telling the kernel ------------------------------------------------------------ */
 
-/** send_inval() - FUSE_NOTIFY_INVAL_INODE for all data of the inode; waits for its locked pages. */
+/** send_inval() - FUSE_NOTIFY_INVAL_INODE for data of the inode; waits for its locked pages. */
 static void send_inval(const struct notification *n)
 {
-	struct fuse_notify_inval_inode_out body = { .ino = n->nodeid, .off = 0, .len = 0 };
+	struct fuse_notify_inval_inode_out body = { .ino = n->nodeid, .off = n->off, .len = n->len };
 	struct fuse_out_header head = { .len = sizeof(head) + sizeof(body), .error = FUSE_NOTIFY_INVAL_INODE };
 	struct iovec iov[2] = { { &head, sizeof(head) }, { &body, sizeof(body) } };
 	ssize_t res;
@@ -103,11 +103,18 @@ void notifier_destroy(struct notifier *n)
 
 void coherence_drop(struct mount *m, uint64_t nodeid, struct ring *ring, struct notification *item)
 {
+	coherence_drop_range(m, nodeid, 0, 0, ring, item);
+}
+
+void coherence_drop_range(struct mount *m, uint64_t nodeid, uint64_t off, uint64_t len, struct ring *ring, struct notification *item)
+{
 	struct notifier *n = m->server->notifier;
 
 	item->next = NULL;
 	item->mount = m;
 	item->nodeid = nodeid;
+	item->off = (int64_t)off;
+	item->len = (int64_t)len;
 	item->ring = ring;
 	pthread_mutex_lock(&n->lock);
 	*n->last = item;

@@ -33,6 +33,7 @@ struct notification {
 	struct notification *next;
 	struct mount *mount;
 	uint64_t nodeid;
+	int64_t off, len;      /* bytes; len 0: to the end */
 	struct ring *ring;     /* of the waiter; NULL: nobody waits, the notification is freed */
 	struct ring_post post; /* its fn is called on the waiter's ring */
 };
@@ -48,6 +49,8 @@ bool coherence_needed(const struct mount *m);
 bool coherence_check(struct mount *m, struct inode *i, const struct statx *stx, uint32_t seq);
 /** coherence_drop() - drop the pages of @nodeid, then post n->post to @ring. @n lives until then. Thread: any. */
 void coherence_drop(struct mount *m, uint64_t nodeid, struct ring *ring, struct notification *n);
+/** coherence_drop_range() - the same for @len bytes (above 0) at @off. Thread: any. */
+void coherence_drop_range(struct mount *m, uint64_t nodeid, uint64_t off, uint64_t len, struct ring *ring, struct notification *n);
 /** coherence_change_begin() - the request is about to change the data of @i, open as @fd. */
 void coherence_change_begin(struct request *r, struct inode *i, int fd);
 /** coherence_change_end() - it has; @fd as above. Nothing if there was no begin. Thread: the request's. */

@@ -28,6 +28,7 @@ struct handle {
 	bool directory;
 	bool writable;
 	bool has_direct;
+	bool uncached;       /* opened with FOPEN_DIRECT_IO: its reads and writes pass by the kernel's page cache */
 	uint8_t io;          /* enum handle_io: passthrough.h */
 	uint32_t open_flags; /* O_ flags as the caller gave them */
 	struct inode *inode; /* a reference of its own, and an open count */

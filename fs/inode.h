@@ -66,6 +66,7 @@ struct inode {
 	/* guarded by the table's lock */
 	bool hashed : 1;
 	bool in_lru : 1;
+	bool cached : 1;     /* it was open in a way that fills the kernel's page cache */
 	bool data_known : 1; /* data_* say what the kernel's page cache was filled from */
 	uint16_t changers;   /* requests of ours that are changing its data */
 	uint32_t refs;
@@ -160,6 +161,10 @@ bool inode_change_alone(struct inode_table *t, struct inode *i, uint32_t *ret_se
  * Return false when another change came and went meanwhile: nothing is done, look again.
  */
 bool inode_change_end(struct inode_table *t, struct inode *i, const struct statx *stx, uint32_t seq);
+/** inode_cached_set() - from now on the kernel may hold pages of it. Thread: any. */
+void inode_cached_set(struct inode_table *t, struct inode *i);
+/** inode_cached() - whether it may, but for those of mappings made by openers with O_DIRECT. Thread: any. */
+bool inode_cached(struct inode_table *t, struct inode *i);
 /** inode_opens() - open handles. */
 uint32_t inode_opens(struct inode_table *t, struct inode *i);
 

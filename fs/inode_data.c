@@ -92,3 +92,20 @@ uint32_t inode_opens(struct inode_table *t, struct inode *i)
 	pthread_mutex_unlock(&t->lock);
 	return opens;
 }
+
+void inode_cached_set(struct inode_table *t, struct inode *i)
+{
+	pthread_mutex_lock(&t->lock);
+	i->cached = true;
+	pthread_mutex_unlock(&t->lock);
+}
+
+bool inode_cached(struct inode_table *t, struct inode *i)
+{
+	bool cached;
+
+	pthread_mutex_lock(&t->lock);
+	cached = i->cached;
+	pthread_mutex_unlock(&t->lock);
+	return cached;
+}

@@ -2,6 +2,7 @@
 /* op_io.c - data: read, write, space, holes, copies. */
 #include <errno.h>
 #include <limits.h>
+#include <stddef.h>
 
 #include "fs/durable.h"
 #include "fs/ops.h"
@@ -61,6 +62,7 @@ struct write_state {
 	const char *buf;
 	const struct fuse_write_in *in;
 	unsigned tries;
+	size_t done;        /* bytes */
 };
 
 static void write_submit(struct request *r);
@@ -94,9 +96,28 @@ static bool write_space(struct request *r, int64_t res)
 	return true;
 }
 
+/** write_beside_pages() - it passes by the page cache, and the kernel may hold pages of the file. */
+static bool write_beside_pages(const struct request *r)
+{
+	return r->handle->uncached && inode_cached(r->mount->inodes, r->inode);
+}
+
+static void write_answer(struct request *r)
+{
+	const struct write_state *s = REQUEST_STATE(r, struct write_state);
+
+	request_reply_write(r, s->done);
+}
+
+static void write_dropped(struct ring_post *p)
+{
+	write_answer((struct request *)(void *)((char *)p - offsetof(struct request, notification.post)));
+}
+
 static void write_done(struct op *op)
 {
 	struct request *r = op->owner;
+	struct write_state *s = REQUEST_STATE(r, struct write_state);
 
 	if (write_space(r, op->res))
 		return;
@@ -107,7 +128,17 @@ static void write_done(struct op *op)
 		return;
 	}
 	stats_add(&r->thread->stats.bytes_written, (uint64_t)op->res);
-	request_reply_write(r, (size_t)op->res);
+	s->done = (size_t)op->res;
+	if (!write_beside_pages(r) || !s->done) {
+		write_answer(r);
+		return;
+	}
+	/* pages that were read while it was written must go before the writer may rely on it: op_open.c, past_cache() */
+	r->notification.post.fn = write_dropped;
+	if (s->in->flags & O_APPEND) /* wherever that is */
+		coherence_drop(r->mount, inode_nodeid(r->inode), r->thread->ring, &r->notification);
+	else
+		coherence_drop_range(r->mount, inode_nodeid(r->inode), s->in->offset, s->done, r->thread->ring, &r->notification);
 }
 
 /** write_flags() - what holds for this one write, from the flags of its moment. */
@@ -198,7 +229,8 @@ void op_write(struct request *r, uint64_t nodeid, const char *buf, const struct 
 		return;
 	}
 	*REQUEST_STATE(r, struct write_state) = (struct write_state){ .buf = buf, .in = in };
-	coherence_change_begin(r, r->inode, r->handle->file.fd);
+	if (!r->handle->uncached || write_beside_pages(r)) /* else there are no pages to watch over */
+		coherence_change_begin(r, r->inode, r->handle->file.fd);
 	durable_write_begin(r, in->offset, in->size, write_proof(r->handle, in));
 	write_submit(r);
 }

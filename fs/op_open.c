@@ -21,6 +21,7 @@ struct open_state {
 	int path_fd;               /* create, without file handles: O_PATH of the new file */
 	struct statx stx;
 	bool same_data;            /* the kernel may keep its pages */
+	bool uncached;             /* it gets FOPEN_DIRECT_IO */
 	struct passthrough_step passthrough;
 };
 
@@ -102,6 +103,7 @@ static struct handle *make_handle(struct request *r, struct open_state *s, struc
 	h->writable = (s->flags & O_ACCMODE) != O_RDONLY;
 	h->directory = i->type == S_IFDIR;
 	h->io = r->io;
+	h->uncached = s->uncached;
 	bfile_init(&h->file, s->fd);
 	if (s->direct_fd >= 0) {
 		bfile_init(&h->direct, s->direct_fd);
@@ -120,18 +122,39 @@ static bool writes_here(const struct open_state *s, mode_t mode)
 	return (s->flags & O_ACCMODE) != O_RDONLY && (s->flags & O_APPEND || mode & (S_ISUID | S_ISGID));
 }
 
-/** cache_flags() - what the kernel may keep of this file. */
-static void cache_flags(struct request *r, struct fuse_file_info *fi, bool same_data)
+/**
+ * past_cache() - whether this opener's reads and writes pass by the kernel's page cache (FOPEN_DIRECT_IO)
+ *
+ * O_DIRECT alone has the kernel write one at a time into a file; with the flag several write at once
+ * (FOPEN_PARALLEL_DIRECT_WRITES, fs/fuse/file.c fuse_dio_lock()), as long as nobody has it open for its page cache. But
+ * then an asynchronous write drops the pages before it is done only (Linux 6.18, fuse_direct_io()); op_write() does it where
+ * somebody caches the file later. Shared mappings need FUSE_DIRECT_IO_ALLOW_MMAP (6.6).
+ */
+static bool past_cache(const struct request *r, const struct open_state *s, struct inode *i)
 {
-	const struct open_state *s = REQUEST_STATE(r, struct open_state);
+	const struct options *opt = &r->mount->server->opt;
+
+	if (opt->direct_io || opt->cache == CACHE_NONE)
+		return true;
+	return s->flags & O_DIRECT && !opt->writeback && r->mount->init_flags & UAPI_FUSE_DIRECT_IO_ALLOW_MMAP &&
+	       !inode_cached(r->mount->inodes, i);
+}
+
+/** cache_flags() - what the kernel may keep of file @i. */
+static void cache_flags(struct request *r, struct fuse_file_info *fi, struct inode *i, bool same_data)
+{
+	struct open_state *s = REQUEST_STATE(r, struct open_state);
 	const struct options *opt = &r->mount->server->opt;
 
 	if (r->io == HANDLE_IO_KERNEL) { /* no pages of its own */
 		fi->direct_io = writes_here(s, s->mode ? s->mode : s->stx.stx_mode);
 	} else {
-		fi->direct_io = opt->direct_io || opt->cache == CACHE_NONE;
+		fi->direct_io = past_cache(r, s, i);
 		fi->keep_cache = !fi->direct_io && (opt->cache == CACHE_ALWAYS || opt->writeback || same_data);
+		if (!fi->direct_io && i->type == S_IFREG)
+			inode_cached_set(r->mount->inodes, i);
 	}
+	s->uncached = fi->direct_io;
 	r->open_flags = UAPI_FOPEN_PARALLEL_DIRECT_WRITES;
 	/* FLUSH is needed for write-back at close, and to drop record locks that we hold on the backing file */
 	if (!opt->writeback && opt->locks == LOCKS_LOCAL)
@@ -164,7 +187,7 @@ static void open_joined(struct request *r)
 		request_reply_err(r, r->backing_id);
 		return;
 	}
-	cache_flags(r, &fi, s->same_data);
+	cache_flags(r, &fi, r->inode, s->same_data);
 	h = make_handle(r, s, r->inode);
 	if (!h) {
 		request_reply_err(r, -ENFILE);
@@ -334,7 +357,7 @@ static void create_joined(struct request *r)
 	struct fuse_file_info fi = { .flags = (int)s->flags };
 	struct handle *h = NULL;
 
-	cache_flags(r, &fi, true); /* there are no pages yet */
+	cache_flags(r, &fi, c->inode, true); /* there are no pages yet */
 	c->entry.attr_timeout = passthrough_attr_timeout(r->mount, c->inode);
 	if (r->backing_id >= 0)
 		h = make_handle(r, s, c->inode); /* takes over the reference */

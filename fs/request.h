@@ -24,7 +24,7 @@
 #include "fs/coherence.h"
 #include "fs/server.h"
 
-#define REQUEST_SCRATCH_SIZE 1024u
+#define REQUEST_SCRATCH_SIZE 1088u
 /** Requests up to this size are copied away from the payload buffer, so that the reply can be built there. */
 #define REQUEST_ARGS_SIZE 8192u
 /** Every payload buffer has at least this size. */
