@@ -18,6 +18,7 @@
 static const char *const cache_choices[] = { "none", "auto", "always", NULL };
 static const char *const locks_choices[] = { "local", "shared", NULL };
 static const char *const transport_choices[] = { "auto", "dev", "uring", NULL };
+static const char *const backing_cache_choices[] = { "auto", "on", "off", NULL };
 static const char *const io_choices[] = { "daemon", "kernel", NULL };
 static const char *const taskrun_choices[] = { "auto", "defer", "coop", "none", NULL };
 static const char *const fsync_choices[] = { "strict", "flush", "kernel", NULL }; /* enum durability_policy */
@@ -36,6 +37,8 @@ static const struct opt_row rows[] = {
 	  .help = "Let the kernel collect small writes and send them later; times then come from the kernel, and SOURCE must not be changed by others" },
 	{ "direct_io", OPT_FLAG, FIELD(direct_io), .negatable = true,
 	  .help = "No data in the mount's page cache: every read and write reaches SOURCE" },
+	{ "backing_cache", OPT_CHOICE, FIELD(backing_cache), .choices = backing_cache_choices, .value = "auto",
+	  .help = "Whether SOURCE's page cache, too, keeps data that the mount's keeps: off: not (RWF_DONTCACHE, Linux 6.14, ext4 and xfs), for twice the room and slower small writes; auto: as on" },
 	{ "io", OPT_CHOICE, FIELD(io), .choices = io_choices, .value = "daemon",
 	  .help = "Who reads, writes and maps the data of files: daemon: this program, through io_uring; kernel: the kernel itself, on the file in SOURCE (Linux 6.9 or newer, root only)" },
 	{ "locks", OPT_CHOICE, FIELD(locks), .choices = locks_choices, .value = "local",

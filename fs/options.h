@@ -8,6 +8,7 @@
 #include <stdio.h>
 
 enum cache_mode { CACHE_NONE, CACHE_AUTO, CACHE_ALWAYS };
+enum backing_cache_mode { BACKING_CACHE_AUTO, BACKING_CACHE_ON, BACKING_CACHE_OFF };
 enum io_mode { IO_DAEMON, IO_KERNEL };
 enum locks_mode { LOCKS_LOCAL, LOCKS_SHARED };
 enum transport_kind { TRANSPORT_AUTO, TRANSPORT_DEV, TRANSPORT_URING };
@@ -23,7 +24,7 @@ struct options {
 	int cache;
 	double entry_timeout, attr_timeout, negative_timeout; /* seconds; < 0: by cache mode */
 	bool writeback, direct_io;
-	int io;
+	int io, backing_cache;
 	int locks;
 	bool readdirplus, submounts, acl, xattr;
 

@@ -20,7 +20,8 @@ struct totals {
 	struct histogram latency[UAPI_FUSE_OPCODE_MAX];
 	uint64_t errors[UAPI_FUSE_OPCODE_MAX];
 	uint64_t requests, requests_uring, replies_lost, bytes_read, bytes_written, in_flight, in_flight_max, bad_requests, interrupts,
-		lookups_hot, lookups_cold, passthrough_opens, passthrough_not[PASSTHROUGH_NOT_COUNT];
+		lookups_hot, lookups_cold, passthrough_opens, passthrough_not[PASSTHROUGH_NOT_COUNT],
+		dontcache, dontcache_refused;
 	uint64_t inodes, inodes_max, inode_fds, inode_memory, handles;
 	struct ring_stats ring;
 	struct worker_stats workers;
@@ -41,6 +42,8 @@ static void sum_thread(struct totals *s, const struct thread_stats *t)
 	s->in_flight_max += stats_get(&t->in_flight_max);
 	s->bad_requests += stats_get(&t->bad_requests);
 	s->interrupts += stats_get(&t->interrupts);
+	s->dontcache += stats_get(&t->dontcache);
+	s->dontcache_refused += stats_get(&t->dontcache_refused);
 	s->passthrough_opens += stats_get(&t->passthrough_opens);
 	for (unsigned n = 0; n < PASSTHROUGH_NOT_COUNT; n++)
 		s->passthrough_not[n] += stats_get(&t->passthrough_not[n]);
@@ -96,6 +99,8 @@ static unsigned figures(const struct server *srv, const struct totals *s, struct
 		{ "placement_changes", srv->placement ? placement_changes(srv->placement) : 0 },
 		{ "lookups_hot", s->lookups_hot },
 		{ "lookups_cold", s->lookups_cold },
+		{ "backing_cache_passed_by", s->dontcache },
+		{ "backing_cache_refused", s->dontcache_refused },
 		{ "passthrough_opens", s->passthrough_opens },
 		{ "passthrough_not_mixed", s->passthrough_not[PASSTHROUGH_NOT_MIXED] },
 		{ "passthrough_not_stacked", s->passthrough_not[PASSTHROUGH_NOT_STACKED] },

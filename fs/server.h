@@ -41,6 +41,7 @@ struct backing_fs {
 	dev_t dev;
 	int mount_fd;        /* a directory of it for open_by_handle_at(2), or -1 */
 	bool handles;        /* name_to_handle_at(2) works: identity by file handle */
+	_Atomic bool no_dontcache; /* it has refused RWF_DONTCACHE */
 	bool punts_writes;   /* io_uring gives every buffered write to a kernel worker, and a call hardly waits */
 	bool local;          /* on a disk of this machine, or in its memory: calls are mostly quick (OPF_QUICK) */
 	struct durability *durable; /* the backend's; NULL: no memory for it */
@@ -102,6 +103,7 @@ struct thread_stats {
 	_Atomic uint64_t in_flight, in_flight_max;
 	_Atomic uint64_t bad_requests;   /* refused for their form */
 	_Atomic uint64_t interrupts;     /* that ended a wait */
+	_Atomic uint64_t dontcache, dontcache_refused; /* reads and writes with RWF_DONTCACHE; that had to do without */
 	_Atomic uint64_t passthrough_opens, passthrough_not[PASSTHROUGH_NOT_COUNT];
 	_Atomic uint64_t lookups_hot, lookups_cold; /* answered from the caches; by waiting for the disk */
 };
