@@ -112,15 +112,14 @@ static int find_device(struct durability *d)
 {
 	bool block = d->faults & DURABILITY_FAULT_BLOCK_DEVICE;
 	struct device dev;
-	int res = fsinfo_find("/proc", d->dev, &d->fs);
+	int res = device_resolve("/sys", d->dev, &dev);
 
-	if (res == 0) {
-		res = device_resolve("/sys", d->dev, &dev);
-		if (block && dev.node[0])
-			res = 0;
-		if (res < 0)
-			snprintf(d->fs.why, sizeof(d->fs.why), "%s", dev.why);
-	}
+	if (block && dev.node[0])
+		res = 0;
+	if (res < 0)
+		snprintf(d->fs.why, sizeof(d->fs.why), "%s", dev.why);
+	else
+		res = fsinfo_find("/proc", d->dev, &d->fs);
 	if (res == 0)
 		res = fsinfo_capable("/proc", dev.node, &d->fs);
 	if (res == 0) {
