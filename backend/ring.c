@@ -122,8 +122,12 @@ static int pool_make(struct ring *r)
 
 static void ring_unmake(struct ring *r)
 {
-	if (r->uring_made)
+	if (r->uring_made) {
+		/* the kernel takes a closed ring apart later, by a work item: what its file table holds would keep
+		   the filesystem of SOURCE in use for a moment after the process has ended */
+		(void)io_uring_unregister_files(&r->uring); /* -ENXIO: there is none */
 		io_uring_queue_exit(&r->uring);
+	}
 	r->uring_made = false;
 	free(r->slots);
 	r->slots = NULL;

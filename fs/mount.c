@@ -6,8 +6,11 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/sysmacros.h>
+#include <sys/mount.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
+#include "backend/util/errno_util.h"
 #include "fs/child.h"
 #include "fs/lock.h"
 #include "fs/server.h"
@@ -58,6 +61,22 @@ static int mount_tables(struct mount *m, int root_fd)
 	return inode_table_create(&cfg, root_fd, 0, &stx, &handle, &m->inodes);
 }
 
+/** late_flags() - flags of the mount that libfuse cannot set; the kernel lets root only. */
+static int late_flags(const struct mount *m, const char *target, char *err, size_t err_size)
+{
+	const struct options *opt = &m->server->opt;
+	struct mount_attr attr = { .attr_set = (opt->nodiratime ? MOUNT_ATTR_NODIRATIME : 0) | (opt->nosymfollow ? MOUNT_ATTR_NOSYMFOLLOW : 0) };
+	int res = 0;
+
+	if (attr.attr_set)
+		res = (int)errno_result(syscall(SYS_mount_setattr, AT_FDCWD, target, 0, &attr, sizeof(attr)));
+	if (res < 0) {
+		(void)umount2(target, MNT_DETACH); /* ours, just made */
+		snprintf(err, err_size, "%s: cannot set %s: %s", m->mountpoint, opt->nosymfollow ? "nosymfollow" : "nodiratime", strerror(-res));
+	}
+	return res;
+}
+
 int mount_create(struct server *srv, int root_fd, const char *mountpoint, const char *target, const char *fsname, struct mount **ret_m, char *err,
 		 size_t err_size)
 {
@@ -83,6 +102,8 @@ int mount_create(struct server *srv, int root_fd, const char *mountpoint, const 
 		return res;
 	}
 	res = session_mount(m, target, fsname, err, err_size);
+	if (res == 0)
+		res = late_flags(m, target, err, err_size);
 	if (res < 0) {
 		mount_destroy(m);
 		return res;

@@ -106,6 +106,8 @@ static const struct opt_row rows[] = {
 static const char *const mount_words[] = { "ro", "rw", "suid", "nosuid", "dev", "nodev", "exec", "noexec", "async", "sync", "atime",
 					   "noatime", "nodiratime", "norelatime", "nostrictatime", "symfollow", "nosymfollow",
 					   "dirsync", NULL };
+/** Of these, what libfuse 3.14 does not know; mount.c sets them on the mount. */
+static const char *const late_words[] = { "nodiratime", "norelatime", "nostrictatime", "symfollow", "nosymfollow", NULL };
 /** Words of fstab(5) that mean nothing to a running filesystem. */
 static const char *const ignored_words[] = { "defaults", "auto", "noauto", "user", "nouser", "users", "nousers", "owner", "group",
 					     "_netdev", "nofail", "relatime", "strictatime", "diratime", "lazytime", "nolazytime",
@@ -145,8 +147,8 @@ static void unescape(char *word)
 	*to = 0;
 }
 
-/** atime_word() - access times of SOURCE are changed by our reads: the words that forbid it are ours, too. */
-static void atime_word(struct options *o, const char *word)
+/** flag_word() - what a word of mount(8) means for us: access times of SOURCE are changed by our reads. */
+static void flag_word(struct options *o, const char *word)
 {
 	if (!strcmp(word, "ro") || !strcmp(word, "rw"))
 		o->ro = word[1] == 'o';
@@ -156,6 +158,8 @@ static void atime_word(struct options *o, const char *word)
 		o->noatime = false;
 	else if (!strcmp(word, "nodiratime") || !strcmp(word, "diratime"))
 		o->nodiratime = word[0] == 'n';
+	else if (!strcmp(word, "nosymfollow") || !strcmp(word, "symfollow"))
+		o->nosymfollow = word[0] == 'n';
 }
 
 static int parse_word(struct options *o, char *word, char *given, size_t given_size, char *err, size_t err_size)
@@ -169,7 +173,9 @@ static int parse_word(struct options *o, char *word, char *given, size_t given_s
 		snprintf(err, err_size, "too many options");
 		return -EINVAL;
 	}
-	atime_word(o, word);
+	flag_word(o, word);
+	if (word_in(word, late_words))
+		return 0;
 	if (word_in(word, mount_words)) {
 		if (comma_add(o->mount_words, sizeof(o->mount_words), word) == 0)
 			return 0;

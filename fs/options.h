@@ -33,7 +33,7 @@ struct options {
 	char *fsname, *subtype;
 	unsigned max_write, max_background;
 	char mount_words[1024]; /* words for mount(2), comma-separated: ro, nosuid, ... */
-	bool ro, noatime, nodiratime; /* what some of them mean for the daemon */
+	bool ro, noatime, nodiratime, nosymfollow; /* what some of them mean for the daemon */
 
 	/* the rings */
 	int transport, taskrun, policy;

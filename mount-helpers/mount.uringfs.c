@@ -24,6 +24,7 @@
 #include "backend/util/log.h"
 #include "fs/options.h"
 #include "mount_opts.h"
+#include "umount.h"
 
 #ifndef FUSE_SUPER_MAGIC
 #define FUSE_SUPER_MAGIC 0x65735546 /* linux/magic.h, kernel 5.16 */
@@ -272,7 +273,10 @@ int main(int argc, char **argv)
 	char err[1024] = "";
 	enum mount_exit status;
 	int res;
+	const char *name = argc > 0 ? strrchr(argv[0], '/') : NULL;
 
+	if (argc > 0 && !strncmp(name ? name + 1 : argv[0], "umount.", 7))
+		return umount_main(argc, argv);
 	log_init("mount.uringfs", false);
 	res = mount_args_parse(&args, argc, argv, err, sizeof(err));
 	if (res == 0 && (args.help || args.version)) {

@@ -69,6 +69,11 @@ static const struct word_row word_rows[] = {
 	{ "helper=", WORD_DROPPED, 0, 0 },
 	{ "comment", WORD_DROPPED, 0, 0 },
 	{ "comment=", WORD_DROPPED, 0, 0 },
+	/* labels of SELinux: the kernel's FUSE takes them from no daemon, and xfstests gives them to every mount */
+	{ "context=", WORD_DROPPED, 0, 0 },
+	{ "fscontext=", WORD_DROPPED, 0, 0 },
+	{ "defcontext=", WORD_DROPPED, 0, 0 },
+	{ "rootcontext=", WORD_DROPPED, 0, 0 },
 	{ "x-", WORD_DROPPED, 0, 0 },
 	{ "X-", WORD_DROPPED, 0, 0 },
 	/* the kernel shows these for a running mount, and mount(8) gives them back for a remount */

@@ -11,7 +11,9 @@ print([o["value"] for o in json.load(sys.stdin) if o["name"] == "prefix"][0])')
 case $prefix in /usr | /usr/local) helper_dir=/sbin ;; *) helper_dir=$prefix/sbin ;; esac
 there "$prefix/sbin/uringfs" 755
 there "$helper_dir/mount.uringfs" 755
-is "mount.fuse.uringfs" "$(readlink "$DEST$helper_dir/mount.fuse.uringfs")" mount.uringfs
+for name in mount.fuse.uringfs umount.uringfs umount.fuse.uringfs; do
+    is "$name" "$(readlink "$DEST$helper_dir/$name")" mount.uringfs
+done
 there "$prefix/share/man/man8/uringfs.8" 644
 there "$prefix/share/man/man8/mount.uringfs.8" 644
 there "$prefix/share/man/man7/uringfs-durability.7" 644
@@ -24,7 +26,7 @@ if command -v systemd-analyze >/dev/null; then
     sed -i "s#=$prefix/sbin/#=$DEST$prefix/sbin/#" "$W/uringfs@test.service"
     timeout 60 systemd-analyze verify --man=no "$W/uringfs@test.service" >"$W/out" 2>&1 || { fail "the unit has faults:"; cat "$W/out"; }
 fi
-is "files installed" "$(find "$DEST" -type f | wc -l)" 6
+is "files installed" "$(find "$DEST" -type f | wc -l)" 7
 is "owners" "$(find "$DEST" ! -uid 0 | wc -l)" 0
 
 # completion

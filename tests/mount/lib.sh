@@ -45,7 +45,7 @@ DAEMON=$(find "$DEST" -type f -name uringfs -path '*sbin*' | head -n 1)
 [[ -n $DAEMON && $SBIN == "$DEST"* ]] || die "meson install did not install"
 : >"$W/fstab"
 [[ -e /etc/fstab ]] || skip "no /etc/fstab to bind over"
-if ! { cp -a /usr/sbin/. "$W/sbin/" && cp -a "$SBIN"/mount.*uringfs "$W/sbin/" && cp -a "$DAEMON" "$W/local/" &&
+if ! { cp -a /usr/sbin/. "$W/sbin/" && cp -a "$SBIN"/mount.*uringfs "$SBIN"/umount.*uringfs "$W/sbin/" && cp -a "$DAEMON" "$W/local/" &&
     mount --bind "$W/sbin" /usr/sbin && mount --bind "$W/local" /usr/local/sbin &&
     mount --bind "$W/fstab" /etc/fstab; }; then
     die "cannot prepare /usr/sbin and /etc/fstab"
