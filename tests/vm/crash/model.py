@@ -38,6 +38,7 @@ class File:
         self.cells = {}
         self.size = Series(0)
         self.torn = {}  # cell: last end of a store through a mapping
+        self.all_seen = 0  # the last sync of everything that was applied here
         self.state = 0  # changes with each acknowledgement
         self.good = {}  # contents that were found good in that state
 
@@ -136,7 +137,7 @@ class Model:
 
     def __init__(self):
         self.folders, self.files, self.acks = {}, {}, {}
-        self.of_file = {}
+        self.all_synced = 0  # the last sync of everything; applied to a file or name when it is looked at
 
     def read(self, lines):
         """lines are not in the order of time: several threads write them; each takes effect in the order of its first number"""
@@ -193,16 +194,22 @@ class Model:
             for series in self.folders[numbers[2]].names.values():
                 series.cover(numbers[0])
         elif kind == "S":
-            for file in self.files.values():
-                file.cover(numbers[0])
-            for folder in self.folders.values():
-                for series in folder.names.values():
-                    series.cover(numbers[0])
+            self.all_synced = max(self.all_synced, numbers[0])
+
+    def catch_up(self, folder):
+        for number in folder.files:
+            file = self.files[number]
+            if file.all_seen < self.all_synced:
+                file.all_seen = self.all_synced
+                file.cover(self.all_synced)
+        for series in folder.names.values():
+            series.cover(self.all_synced)
 
     def check_folder(self, folder, top):
         """what is lost in one folder of the recovered tree"""
         path = f"{top}/{folder.path}"
         lost = []
+        self.catch_up(folder)
         if not os.path.isdir(path):
             return [f"{folder.path}: the folder is gone"] if folder.there else []
         for name, series in folder.names.items():
