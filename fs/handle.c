@@ -7,11 +7,20 @@
 #include <stdlib.h>
 
 #define CHUNK_HANDLES 64u
+/*
+ * struct handle, state: in the upper half the generation, 0 until it is published; below it the
+ * references and whether the kernel's is gone. One word, so that a reference is only ever taken of
+ * the very handle that a number names. Its memory stays a handle's until the table is destroyed.
+ */
+#define STATE_GENERATION(generation) ((uint64_t)(generation) << 32)
+#define STATE_RELEASED (UINT64_C(1) << 31)
+#define STATE_REFS(state) ((uint32_t)(state) & (uint32_t)(STATE_RELEASED - 1))
 
 struct handle_table {
 	pthread_mutex_t lock;
 	struct handle ***chunks; /* [max / CHUNK_HANDLES] arrays of pointers */
-	uint32_t max, used, live, generation;
+	uint32_t max, live, generation;
+	_Atomic uint32_t used;
 	struct handle *free_list; /* through dir_buf: a free handle keeps its memory for the next open */
 };
 
@@ -53,7 +62,7 @@ void handle_table_destroy(struct handle_table *t, void (*each)(struct handle *h,
 /** grow() - memory for one more handle. Lock held. */
 static struct handle *grow(struct handle_table *t)
 {
-	uint32_t n = t->used;
+	uint32_t n = atomic_load_explicit(&t->used, memory_order_relaxed);
 	struct handle *h;
 
 	if (n == t->max)
@@ -67,8 +76,24 @@ static struct handle *grow(struct handle_table *t)
 		return NULL;
 	h->index = n;
 	t->chunks[n / CHUNK_HANDLES][n % CHUNK_HANDLES] = h;
-	t->used++;
+	atomic_store_explicit(&t->used, n + 1, memory_order_release); /* for those who look without the lock */
 	return h;
+}
+
+/** make_fresh() - all but index and state: somebody with an old number may be looking at that. */
+static void make_fresh(struct handle *h)
+{
+	h->directory = h->writable = h->has_direct = false;
+	h->io = 0;
+	h->open_flags = 0;
+	__atomic_store_n(&h->inode, NULL, __ATOMIC_RELAXED);
+	bfile_init(&h->file, -1);
+	bfile_init(&h->direct, -1);
+	atomic_store_explicit(&h->dir_busy, false, memory_order_relaxed);
+	h->dir_eof = false;
+	h->dir_buf = NULL;
+	h->dir_pos = h->dir_len = 0;
+	h->dir_next = 0;
 }
 
 struct handle *handle_add(struct handle_table *t)
@@ -82,13 +107,12 @@ struct handle *handle_add(struct handle_table *t)
 	else
 		h = grow(t);
 	if (h) {
-		uint32_t index = h->index;
-		*h = (struct handle){ .index = index, .refs = 1 };
-		h->file.fd = h->direct.fd = -1;
+		make_fresh(h);
 		if (++t->generation == 0)
 			t->generation = 1;
 		h->generation = t->generation;
 		t->live++;
+		atomic_store_explicit(&h->state, 1, memory_order_relaxed); /* a reference, and no number yet */
 	}
 	pthread_mutex_unlock(&t->lock);
 	return h;
@@ -108,24 +132,40 @@ uint64_t handle_fh(struct handle_table *t, const struct handle *h)
 void handle_publish(struct handle_table *t, struct handle *h, struct inode *inode)
 {
 	pthread_mutex_lock(&t->lock);
-	h->inode = inode;
+	__atomic_store_n(&h->inode, inode, __ATOMIC_RELAXED);
+	atomic_store_explicit(&h->state, STATE_GENERATION(h->generation) | 1, memory_order_release);
 	pthread_mutex_unlock(&t->lock);
+}
+
+/** get() - +1 reference on the handle @fh if it is one of @inode, or @any. */
+static struct handle *get(struct handle_table *t, uint64_t fh, const struct inode *inode, bool any)
+{
+	uint32_t n = (uint32_t)fh, generation = (uint32_t)(fh >> 32);
+	struct handle *h;
+	uint64_t state;
+
+	if (!generation || n >= atomic_load_explicit(&t->used, memory_order_acquire))
+		return NULL;
+	h = t->chunks[n / CHUNK_HANDLES][n % CHUNK_HANDLES];
+	state = atomic_load_explicit(&h->state, memory_order_acquire);
+	do {
+		if (state >> 32 != generation || state & STATE_RELEASED || !STATE_REFS(state))
+			return NULL;
+		/* if it ends meanwhile, and another takes its place, the exchange fails */
+		if (!any && __atomic_load_n(&h->inode, __ATOMIC_RELAXED) != inode)
+			return NULL;
+	} while (!atomic_compare_exchange_weak_explicit(&h->state, &state, state + 1, memory_order_acquire, memory_order_acquire));
+	return h;
+}
+
+struct handle *handle_get_any(struct handle_table *t, uint64_t fh)
+{
+	return get(t, fh, NULL, true);
 }
 
 struct handle *handle_get(struct handle_table *t, uint64_t fh, const struct inode *inode)
 {
-	uint32_t n = (uint32_t)fh, generation = (uint32_t)(fh >> 32);
-	struct handle *h = NULL;
-
-	pthread_mutex_lock(&t->lock);
-	if (n < t->used)
-		h = t->chunks[n / CHUNK_HANDLES][n % CHUNK_HANDLES];
-	if (h && (!generation || h->generation != generation || h->released || h->inode != inode))
-		h = NULL;
-	if (h)
-		h->refs++;
-	pthread_mutex_unlock(&t->lock);
-	return h;
+	return get(t, fh, inode, false);
 }
 
 struct handle *handle_of_inode(struct handle_table *t, const struct inode *inode)
@@ -135,28 +175,28 @@ struct handle *handle_of_inode(struct handle_table *t, const struct inode *inode
 	pthread_mutex_lock(&t->lock);
 	for (uint32_t n = 0; n < t->used && !found; n++) {
 		struct handle *h = t->chunks[n / CHUNK_HANDLES][n % CHUNK_HANDLES];
-		/* refs 0: it is being closed; file.fd < 0: not opened yet */
-		if (h->generation && h->refs && h->inode == inode && h->file.fd >= 0)
-			found = h;
+		uint64_t state = atomic_load_explicit(&h->state, memory_order_relaxed);
+		if (h->inode != inode)
+			continue;
+		/* no reference: it is being closed */
+		while (!found && state >> 32 && STATE_REFS(state))
+			if (atomic_compare_exchange_weak_explicit(&h->state, &state, state + 1, memory_order_acquire, memory_order_relaxed))
+				found = h;
 	}
-	if (found)
-		found->refs++;
 	pthread_mutex_unlock(&t->lock);
 	return found;
 }
 
 struct handle *handle_put(struct handle_table *t, struct handle *h, bool release)
 {
-	struct handle *last = NULL;
+	uint64_t state = atomic_load_explicit(&h->state, memory_order_relaxed), after;
 
-	pthread_mutex_lock(&t->lock);
-	assert(h->refs > 0);
-	if (release)
-		h->released = true;
-	if (--h->refs == 0)
-		last = h;
-	pthread_mutex_unlock(&t->lock);
-	return last;
+	(void)t;
+	do {
+		assert(STATE_REFS(state) > 0);
+		after = (state - 1) | (release ? STATE_RELEASED : 0);
+	} while (!atomic_compare_exchange_weak_explicit(&h->state, &state, after, memory_order_acq_rel, memory_order_relaxed));
+	return STATE_REFS(after) ? NULL : h;
 }
 
 void handle_free(struct handle_table *t, struct handle *h)
@@ -164,6 +204,8 @@ void handle_free(struct handle_table *t, struct handle *h)
 	free(h->dir_buf);
 	pthread_mutex_lock(&t->lock);
 	h->generation = 0;
+	__atomic_store_n(&h->inode, NULL, __ATOMIC_RELAXED);
+	atomic_store_explicit(&h->state, 0, memory_order_relaxed);
 	h->dir_buf = (char *)t->free_list;
 	t->free_list = h;
 	t->live--;

@@ -7,12 +7,14 @@
  * his own write-back errors, and a second one for O_DIRECT where he asked for it.
  *
  * References: the kernel's (from open to release) and one for each request that
- * uses it. Lock: the table's mutex guards the table and the counts; the dir_
- * fields belong to the request that holds dir_busy.
+ * uses it, counted without a lock: every read and write takes one. Lock: the
+ * table's mutex guards the table; the dir_ fields belong to the request that
+ * holds dir_busy.
  */
 #ifndef URINGFS_HANDLE_H
 #define URINGFS_HANDLE_H
 
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -23,8 +25,7 @@ struct inode;
 
 struct handle {
 	uint32_t index, generation;
-	uint32_t refs;
-	bool released;       /* the kernel's reference is gone */
+	_Atomic uint64_t state; /* generation once it is published, HANDLE_RELEASED, references: handle.c */
 	bool directory;
 	bool writable;
 	bool has_direct;
@@ -52,6 +53,8 @@ void handle_table_destroy(struct handle_table *t, void (*each)(struct handle *h,
 struct handle *handle_add(struct handle_table *t);
 /** handle_publish() - its descriptors are set: it may be found by @inode (whose reference it takes over). Thread: its maker. */
 void handle_publish(struct handle_table *t, struct handle *h, struct inode *inode);
+/** handle_get_any() - +1 reference on the published handle @fh; NULL: no such handle (stale or forged). Thread: any. */
+struct handle *handle_get_any(struct handle_table *t, uint64_t fh);
 /** handle_get() - +1 reference; NULL: no such handle (stale or forged), or of another inode than @inode. */
 struct handle *handle_get(struct handle_table *t, uint64_t fh, const struct inode *inode);
 /** handle_of_inode() - +1 reference on some open handle of @inode, or NULL. Looks at all: for rare cases. Thread: any. */

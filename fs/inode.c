@@ -207,19 +207,45 @@ static void extra_free(struct inode_table *t, struct inode *i)
 	}
 }
 
-struct inode *inode_get(struct inode_table *t, uint64_t nodeid)
+/** get() - +1 ref; NULL: stale or forged. Lock held. */
+static struct inode *get(struct inode_table *t, uint64_t nodeid)
 {
 	uint32_t index = (uint32_t)nodeid, generation = (uint32_t)(nodeid >> 32);
-	struct inode *i;
+	struct inode *i = index == INODE_NONE ? NULL : record_at(t, index);
 
-	pthread_mutex_lock(&t->lock);
-	i = index == INODE_NONE ? NULL : record_at(t, index);
 	if (i && (index == INODE_ROOT ? generation != 0 : generation != i->generation || !i->nlookup))
 		i = NULL;
 	if (i)
 		i->refs++;
+	return i;
+}
+
+struct inode *inode_get(struct inode_table *t, uint64_t nodeid)
+{
+	struct inode *i;
+
+	pthread_mutex_lock(&t->lock);
+	i = get(t, nodeid);
 	pthread_mutex_unlock(&t->lock);
 	return i;
+}
+
+struct inode *inode_get_fd(struct inode_table *t, uint64_t nodeid, int *ret_fd)
+{
+	struct inode *i;
+
+	pthread_mutex_lock(&t->lock);
+	i = get(t, nodeid);
+	*ret_fd = i ? inode_fd_take(t, i) : -1;
+	pthread_mutex_unlock(&t->lock);
+	return i;
+}
+
+static int put(struct inode_table *t, struct inode *i)
+{
+	assert(i->refs > 0);
+	i->refs--;
+	return release_if_unused(t, i);
 }
 
 int inode_put(struct inode_table *t, struct inode *i)
@@ -227,9 +253,18 @@ int inode_put(struct inode_table *t, struct inode *i)
 	int fd;
 
 	pthread_mutex_lock(&t->lock);
-	assert(i->refs > 0);
-	i->refs--;
-	fd = release_if_unused(t, i);
+	fd = put(t, i);
+	pthread_mutex_unlock(&t->lock);
+	return fd;
+}
+
+int inode_put_fd(struct inode_table *t, struct inode *i)
+{
+	int fd;
+
+	pthread_mutex_lock(&t->lock);
+	inode_fd_give(t, i);
+	fd = put(t, i);
 	pthread_mutex_unlock(&t->lock);
 	return fd;
 }

@@ -77,9 +77,9 @@ struct inode {
 	uint32_t data_mtime_nsec;
 	int32_t fd;          /* O_PATH, or -1 */
 	uint32_t fd_users;   /* requests using fd now */
-	uint32_t opens;      /* open handles */
+	_Atomic uint32_t opens; /* open handles; read without the lock */
 	uint32_t hash_next, lru_prev, lru_next;
-	uint32_t data_seq;   /* counts their beginnings and ends */
+	_Atomic uint32_t data_seq; /* counts their beginnings and ends; read without the lock */
 };
 _Static_assert(sizeof(struct inode) <= 128, "issue: at most 128 bytes an inode");
 
@@ -108,10 +108,14 @@ static inline uint64_t inode_nodeid(const struct inode *i)
 	return i->index == INODE_ROOT ? INODE_ROOT : (uint64_t)i->generation << 32 | i->index;
 }
 
+/** inode_get_fd() - inode_get() and inode_fd_use() in one: *@ret_fd is its descriptor, in use, or -1. */
+struct inode *inode_get_fd(struct inode_table *t, uint64_t nodeid, int *ret_fd);
 /** inode_get() - +1 ref on the inode of @nodeid; NULL when there is none (stale or forged). Thread: any. */
 struct inode *inode_get(struct inode_table *t, uint64_t nodeid);
 /** inode_put() - give a reference back; may free it. Returns a descriptor to close, or -1. Thread: any. */
 int inode_put(struct inode_table *t, struct inode *i);
+/** inode_put_fd() - inode_fd_unuse() and inode_put() in one. */
+int inode_put_fd(struct inode_table *t, struct inode *i);
 
 /**
  * inode_add() - find the inode of a looked-up file or make it; nlookup + 1, refs + 1

@@ -6,12 +6,8 @@
 
 uint32_t inode_data_seq(struct inode_table *t, struct inode *i)
 {
-	uint32_t seq;
-
-	pthread_mutex_lock(&t->lock);
-	seq = i->data_seq;
-	pthread_mutex_unlock(&t->lock);
-	return seq;
+	(void)t;
+	return atomic_load_explicit(&i->data_seq, memory_order_acquire);
 }
 
 static bool data_equal(const struct inode *i, const struct statx *stx)
@@ -85,12 +81,8 @@ bool inode_change_end(struct inode_table *t, struct inode *i, const struct statx
 
 uint32_t inode_opens(struct inode_table *t, struct inode *i)
 {
-	uint32_t opens;
-
-	pthread_mutex_lock(&t->lock);
-	opens = i->opens;
-	pthread_mutex_unlock(&t->lock);
-	return opens;
+	(void)t;
+	return atomic_load_explicit(&i->opens, memory_order_acquire);
 }
 
 void inode_cached_set(struct inode_table *t, struct inode *i)

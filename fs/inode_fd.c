@@ -58,16 +58,28 @@ void inode_fd_attach(struct inode_table *t, struct inode *i, int fd)
 	lru_update(t, i);
 }
 
+int inode_fd_take(struct inode_table *t, struct inode *i)
+{
+	if (i->fd < 0)
+		return -1;
+	i->fd_users++;
+	lru_remove(t, i);
+	return i->fd;
+}
+
+void inode_fd_give(struct inode_table *t, struct inode *i)
+{
+	assert(i->fd_users > 0);
+	if (--i->fd_users == 0)
+		lru_update(t, i);
+}
+
 int inode_fd_use(struct inode_table *t, struct inode *i)
 {
 	int fd;
 
 	pthread_mutex_lock(&t->lock);
-	fd = i->fd;
-	if (fd >= 0) {
-		i->fd_users++;
-		lru_remove(t, i);
-	}
+	fd = inode_fd_take(t, i);
 	pthread_mutex_unlock(&t->lock);
 	return fd;
 }
@@ -75,9 +87,7 @@ int inode_fd_use(struct inode_table *t, struct inode *i)
 void inode_fd_unuse(struct inode_table *t, struct inode *i)
 {
 	pthread_mutex_lock(&t->lock);
-	assert(i->fd_users > 0);
-	if (--i->fd_users == 0)
-		lru_update(t, i);
+	inode_fd_give(t, i);
 	pthread_mutex_unlock(&t->lock);
 }
 

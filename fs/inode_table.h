@@ -36,6 +36,10 @@ struct inode_table {
 	uint64_t live, live_max, fds, pages_live;
 };
 
+/** inode_fd_take() - inode_fd_use(); lock held. */
+int inode_fd_take(struct inode_table *t, struct inode *i);
+/** inode_fd_give() - inode_fd_unuse(); lock held. */
+void inode_fd_give(struct inode_table *t, struct inode *i);
 /** inode_find() - by number; lock held. NULL: unknown. */
 struct inode *inode_find(struct inode_table *t, uint16_t fs, uint64_t ino);
 /** inode_fd_attach() - give it a descriptor it did not have; lock held. */

@@ -87,12 +87,12 @@ static void getattr_start(struct request *r)
 
 void op_getattr(struct request *r, uint64_t nodeid, uint64_t fh, bool has_fh)
 {
-	if (!request_inode(r, nodeid))
-		return;
-	if (!has_fh)
+	if (has_fh) {
+		if (request_file(r, nodeid, fh))
+			getattr_start(r);
+	} else if (request_inode(r, nodeid)) {
 		request_with_fds(r, getattr_start);
-	else if (request_handle(r, fh))
-		getattr_start(r);
+	}
 }
 
 /* ---- statx ---------------------------------------------------------------------- */

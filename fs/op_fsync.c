@@ -19,7 +19,7 @@ void op_fsync(struct request *r, uint64_t nodeid, uint64_t fh, bool datasync)
 {
 	struct sync_call *c = REQUEST_STATE(r, struct sync_call);
 
-	if (!request_inode(r, nodeid) || !request_handle(r, fh))
+	if (!request_file(r, nodeid, fh))
 		return;
 	c->ring = r->thread->ring;
 	c->durable = r->mount->backing[r->inode->fs].durable;

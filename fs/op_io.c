@@ -101,7 +101,7 @@ static void read_submit(struct request *r)
 
 void op_read(struct request *r, uint64_t nodeid, uint64_t fh, size_t size, uint64_t off, uint32_t flags)
 {
-	if (!request_inode(r, nodeid) || !request_handle(r, fh))
+	if (!request_file(r, nodeid, fh))
 		return;
 	if (size > r->payload_size || off > INT64_MAX || r->handle->directory) {
 		request_reply_err(r, r->handle->directory ? -EISDIR : -EINVAL);
@@ -281,7 +281,7 @@ static void write_submit(struct request *r)
 
 void op_write(struct request *r, uint64_t nodeid, const char *buf, const struct fuse_write_in *in)
 {
-	if (!request_inode(r, nodeid) || !request_handle(r, in->fh))
+	if (!request_file(r, nodeid, in->fh))
 		return;
 	if (!r->handle->writable || r->handle->directory || in->offset > INT64_MAX) {
 		request_reply_err(r, in->offset > INT64_MAX ? -EINVAL : -EBADF);
@@ -306,7 +306,7 @@ void op_fallocate(struct request *r, uint64_t nodeid, const struct fuse_fallocat
 {
 	struct op *op;
 
-	if (!request_inode(r, nodeid) || !request_handle(r, in->fh))
+	if (!request_file(r, nodeid, in->fh))
 		return;
 	if (!r->handle->writable || r->handle->directory) {
 		request_reply_err(r, -EBADF);
@@ -339,7 +339,7 @@ void op_lseek(struct request *r, uint64_t nodeid, uint64_t fh, uint64_t off, int
 {
 	struct op *op;
 
-	if (!request_inode(r, nodeid) || !request_handle(r, fh))
+	if (!request_file(r, nodeid, fh))
 		return;
 	if (whence != SEEK_DATA && whence != SEEK_HOLE) {
 		request_reply_err(r, -EINVAL); /* the others are the kernel's own */
@@ -374,7 +374,7 @@ void op_copy_file_range(struct request *r, uint64_t nodeid, const struct fuse_co
 {
 	struct op *op;
 
-	if (!request_inode(r, nodeid) || !request_handle(r, in->fh_in) || !request_inode2(r, in->nodeid_out))
+	if (!request_file(r, nodeid, in->fh_in) || !request_inode2(r, in->nodeid_out))
 		return;
 	r->handle2 = handle_get(r->mount->handles, in->fh_out, r->inode2);
 	if (!r->handle2 || !r->handle2->writable) {

@@ -178,7 +178,7 @@ void op_getlk(struct request *r, uint64_t nodeid, const struct fuse_lk_in *in)
 	struct lock_owner *o;
 	int res;
 
-	if (!request_inode(r, nodeid) || !request_handle(r, in->fh))
+	if (!request_file(r, nodeid, in->fh))
 		return;
 	if (!t || !valid_range(&in->lk)) {
 		request_reply_err(r, t ? -EINVAL : -ENOSYS);
@@ -272,7 +272,7 @@ void op_setlk(struct request *r, uint64_t nodeid, const struct fuse_lk_in *in, b
 {
 	struct lock_state *s = REQUEST_STATE(r, struct lock_state);
 
-	if (!request_inode(r, nodeid) || !request_handle(r, in->fh))
+	if (!request_file(r, nodeid, in->fh))
 		return;
 	if (!r->mount->locks || (!(in->lk_flags & FUSE_LK_FLOCK) && !valid_range(&in->lk))) {
 		request_reply_err(r, r->mount->locks ? -EINVAL : -ENOSYS);

@@ -465,7 +465,7 @@ void op_tmpfile(struct request *r, uint64_t parent, const struct fuse_create_in 
 
 void op_flush(struct request *r, uint64_t nodeid, uint64_t fh, uint64_t lock_owner)
 {
-	if (!request_inode(r, nodeid) || !request_handle(r, fh))
+	if (!request_file(r, nodeid, fh))
 		return;
 	lock_flush(r->thread, r->mount, r->inode, lock_owner);
 	request_reply_err(r, 0);
@@ -473,7 +473,7 @@ void op_flush(struct request *r, uint64_t nodeid, uint64_t fh, uint64_t lock_own
 
 void op_release(struct request *r, uint64_t nodeid, uint64_t fh, const struct fuse_release_in *in)
 {
-	if (!request_inode(r, nodeid) || !request_handle(r, fh))
+	if (!request_file(r, nodeid, fh))
 		return;
 	if (in->release_flags & FUSE_RELEASE_FLOCK_UNLOCK) {
 		(void)flock(r->handle->file.fd, LOCK_UN); /* the close that follows would do it, but a ring may hold the file a moment longer */

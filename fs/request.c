@@ -24,10 +24,8 @@ static void drop_inode(struct request *r, struct inode **i, int *fd)
 {
 	if (!*i)
 		return;
-	if (*fd >= 0)
-		inode_fd_unuse(r->mount->inodes, *i);
+	server_close_forgotten(r->thread, *fd >= 0 ? inode_put_fd(r->mount->inodes, *i) : inode_put(r->mount->inodes, *i));
 	*fd = -1;
-	server_close_forgotten(r->thread, inode_put(r->mount->inodes, *i));
 	*i = NULL;
 }
 
@@ -46,6 +44,8 @@ void request_end(struct request *r)
 
 	coherence_change_end(r);
 	durable_end(r);
+	if (r->inode_of_handle)
+		r->inode = NULL;
 	drop_handle(r, &r->handle);
 	drop_handle(r, &r->handle2);
 	drop_inode(r, &r->inode, &r->fd);
@@ -73,6 +73,7 @@ static void request_begin(struct request *r, const void *msg, size_t len)
 	r->backing_id = 0;
 	r->io = HANDLE_IO_DAEMON;
 	r->inode = r->inode2 = NULL;
+	r->inode_of_handle = false;
 	r->handle = r->handle2 = NULL;
 	r->changing = NULL;
 	r->writing = r->altering[0] = r->altering[1] = NULL;
@@ -228,7 +229,7 @@ ssize_t request_writev(int fd, struct iovec *iov, int count, void *userdata)
 
 bool request_inode(struct request *r, uint64_t nodeid)
 {
-	r->inode = inode_get(r->mount->inodes, nodeid);
+	r->inode = inode_get_fd(r->mount->inodes, nodeid, &r->fd);
 	if (!r->inode)
 		request_reply_err(r, -ESTALE);
 	return r->inode;
@@ -236,7 +237,7 @@ bool request_inode(struct request *r, uint64_t nodeid)
 
 bool request_inode2(struct request *r, uint64_t nodeid)
 {
-	r->inode2 = inode_get(r->mount->inodes, nodeid);
+	r->inode2 = inode_get_fd(r->mount->inodes, nodeid, &r->fd2);
 	if (!r->inode2)
 		request_reply_err(r, -ESTALE);
 	return r->inode2;
@@ -248,6 +249,18 @@ bool request_handle(struct request *r, uint64_t fh)
 	if (!r->handle)
 		request_reply_err(r, -EBADF);
 	return r->handle;
+}
+
+bool request_file(struct request *r, uint64_t nodeid, uint64_t fh)
+{
+	r->handle = handle_get_any(r->mount->handles, fh);
+	if (!r->handle || inode_nodeid(r->handle->inode) != nodeid) {
+		request_reply_err(r, -EBADF);
+		return false;
+	}
+	r->inode = r->handle->inode;
+	r->inode_of_handle = true;
+	return true;
 }
 
 bool request_name(struct request *r, const char *name)

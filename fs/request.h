@@ -61,6 +61,7 @@ struct request {
 	struct inode *inode, *inode2;
 	int fd, fd2;         /* O_PATH descriptors of them, in use until the end; -1 */
 	struct handle *handle, *handle2;
+	bool inode_of_handle; /* inode is the handle's: no reference of our own */
 	struct inode *changing; /* its data is being changed by this request: coherence.h */
 	int changing_fd;
 	uint32_t data_seq;
@@ -103,6 +104,8 @@ bool request_inode(struct request *r, uint64_t nodeid);
 bool request_inode2(struct request *r, uint64_t nodeid);
 /** The handle @fh of the request's inode; else EBADF. */
 bool request_handle(struct request *r, uint64_t fh);
+/** request_file() - handle @fh, and the inode @nodeid that it has open and holds for us; else EBADF. Takes no lock. */
+bool request_file(struct request *r, uint64_t nodeid, uint64_t fh);
 /** A name that may be used in a directory: not empty, no slash, not . or ..; else EINVAL, ENAMETOOLONG is the kernel's. */
 bool request_name(struct request *r, const char *name);
 /**

@@ -6,6 +6,7 @@
  * opened again by file handle (which may wait for the disk: on a worker), or
  * along the names from the root where file handles cannot be opened.
  */
+#include <assert.h>
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -159,6 +160,7 @@ static void next_fd(struct request *r)
 
 void request_with_fds(struct request *r, void (*next)(struct request *r))
 {
+	assert(!r->inode_of_handle); /* its descriptor would stay in use */
 	r->next = next;
 	next_fd(r);
 }

@@ -24,8 +24,12 @@ static void test_references(void)
 	REQUIRE(h);
 	CHECK_EQ(h->file.fd, -1);
 	CHECK_EQ(h->direct.fd, -1);
-	h->inode = some_inode;
+	handle_publish(t, h, some_inode);
 	fh = handle_fh(t, h);
+	CHECK(handle_get(t, fh, some_inode) == h);
+	CHECK(handle_get_any(t, fh) == h);
+	CHECK(!handle_put(t, h, false));
+	CHECK(!handle_put(t, h, false));
 	CHECK(handle_get(t, fh, some_inode) == h);
 	CHECK(!handle_get(t, fh, other_inode));
 	CHECK(!handle_get(t, fh, NULL));
@@ -38,8 +42,9 @@ static void test_references(void)
 	CHECK_EQ(handle_table_count(t), 0);
 	CHECK(!handle_get(t, fh, some_inode));
 	h = handle_add(t); /* the same place, another number */
+	REQUIRE(h);
 	CHECK_NE(handle_fh(t, h), fh);
-	CHECK(!h->dir_buf && !h->released && !h->inode);
+	CHECK(!h->dir_buf && !h->inode);
 	CHECK(!handle_get(t, fh, some_inode));
 	handle_table_destroy(t, count_each, &(unsigned){ 0 });
 }
@@ -51,7 +56,7 @@ static void test_forged(void)
 
 	REQUIRE(handle_table_create(1000, &t) == 0);
 	h = handle_add(t);
-	h->inode = some_inode;
+	handle_publish(t, h, some_inode);
 	const uint64_t fh = handle_fh(t, h),
 		       forged[] = { 0, 1, fh + 1, fh ^ 1ull << 32, fh & UINT32_MAX, UINT64_MAX, UINT32_MAX, fh + 64, fh + (1ull << 40) };
 	for (size_t n = 0; n < sizeof(forged) / sizeof(forged[0]); n++)
@@ -89,7 +94,7 @@ static void *hammer(void *arg)
 		struct handle *h = handle_add(t), *g;
 		if (!h)
 			continue;
-		h->inode = some_inode;
+		handle_publish(t, h, some_inode);
 		uint64_t fh = handle_fh(t, h);
 		g = handle_get(t, fh, some_inode);
 		CHECK(g == h);
