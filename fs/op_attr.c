@@ -173,6 +173,22 @@ static void setattr_done(struct op *op)
 		stat_start(r, getattr_stated);
 }
 
+/**
+ * new_group() - a user's chgrp to another group is to one that he is in (setattr_prepare): in that, too, the mode is set (setattr_copy)
+ * To the file's own group anybody may "change" it: that tells nothing.
+ */
+static void new_group(const struct request *r, struct attr_state *s)
+{
+	struct statx stx;
+
+	if (!(s->args.valid & SETATTR_GID) || !(s->creds.flags & CREDS_SET) || s->creds.uid != 0)
+		return;
+	if (sys_statx(r->fd, "", AT_EMPTY_PATH, STATX_GID, &stx) < 0 || stx.stx_gid == s->args.gid)
+		return;
+	s->creds.flags |= CREDS_GROUP;
+	s->creds.group = s->args.gid;
+}
+
 static void setattr_start(struct request *r)
 {
 	struct attr_state *s = REQUEST_STATE(r, struct attr_state);
@@ -195,6 +211,7 @@ static void setattr_start(struct request *r)
 		op->fd = open_fd ? r->handle->file.fd : r->fd;
 		op->buf = &s->args;
 	}
+	new_group(r, s);
 	op->creds = s->creds;
 	durable_change(r, r->inode, s->args.valid & SETATTR_SIZE ? PROOF_TRUNCATE : PROOF_ATTRIBUTES);
 	if (s->args.valid & (SETATTR_SIZE | SETATTR_TIMES))
