@@ -284,6 +284,12 @@ const char *op_kind_name(enum op_kind kind);
 int ring_create(struct backend *b, unsigned index, struct ring **ret_r);
 
 /**
+ * ring_move() - from now on the thread of @r, and its kernel workers, run on CPU @cpu only
+ * Thread: owner.  Return: 0; -errno when the thread may not run there (offline, not in the cpuset): nothing has changed
+ */
+int ring_move(struct ring *r, int cpu);
+
+/**
  * ring_destroy() - end it: all ops must be done (ring_outstanding() == 0)
  * Thread: owner. The backend keeps the address valid (ring_post() to it is refused) until
  * backend_destroy().

@@ -65,6 +65,17 @@ static unsigned slots_allowed(unsigned wanted)
 	return wanted;
 }
 
+static void iowq_pin(struct ring *r, int cpu)
+{
+	cpu_set_t cpus;
+
+	if (!ring_has(r, FEATURE_IOWQ_AFF))
+		return;
+	CPU_ZERO(&cpus);
+	CPU_SET(cpu, &cpus);
+	(void)io_uring_register_iowq_aff(&r->uring, sizeof(cpus), &cpus); /* refused: they run anywhere */
+}
+
 /* What makes the ring better but is not needed: a refusal costs speed only. */
 static void uring_tune(struct ring *r, int cpu)
 {
@@ -75,13 +86,8 @@ static void uring_tune(struct ring *r, int cpu)
 		(void)io_uring_register_ring_fd(&r->uring);
 	if (ring_has(r, FEATURE_IOWQ_MAX) && (limits[0] || limits[1]))
 		(void)io_uring_register_iowq_max_workers(&r->uring, limits);
-	if (ring_has(r, FEATURE_IOWQ_AFF) && cpu >= 0) {
-		cpu_set_t cpus;
-
-		CPU_ZERO(&cpus);
-		CPU_SET(cpu, &cpus);
-		(void)io_uring_register_iowq_aff(&r->uring, sizeof(cpus), &cpus);
-	}
+	if (cpu >= 0)
+		iowq_pin(r, cpu);
 	if (ring_has(r, FEATURE_REGISTERED_FILES) && cfg->file_slots)
 		r->has_files = filetable_init(&r->files, &r->uring, slots_allowed(cfg->file_slots)) == 0;
 	else
@@ -99,6 +105,20 @@ static int pin_thread(const struct ring *r)
 	CPU_ZERO(&one);
 	CPU_SET(cpu, &one);
 	return sched_setaffinity(0, sizeof(one), &one) == 0 ? cpu : -1;
+}
+
+int ring_move(struct ring *r, int cpu)
+{
+	cpu_set_t one;
+
+	if (cpu < 0 || cpu >= CPU_SETSIZE)
+		return -EINVAL;
+	CPU_ZERO(&one);
+	CPU_SET(cpu, &one);
+	if (sched_setaffinity(0, sizeof(one), &one) < 0)
+		return -errno;
+	iowq_pin(r, cpu);
+	return 0;
 }
 
 static int pool_make(struct ring *r)

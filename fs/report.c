@@ -19,7 +19,7 @@
 struct totals {
 	struct histogram latency[UAPI_FUSE_OPCODE_MAX];
 	uint64_t errors[UAPI_FUSE_OPCODE_MAX];
-	uint64_t requests, requests_uring, replies_lost, bytes_read, bytes_written, in_flight, in_flight_max, bad_requests, interrupts,
+	uint64_t requests, requests_uring, moves, away_ns, replies_lost, bytes_read, bytes_written, in_flight, in_flight_max, bad_requests, interrupts,
 		lookups_hot, lookups_cold, passthrough_opens, passthrough_not[PASSTHROUGH_NOT_COUNT],
 		dontcache, dontcache_refused;
 	uint64_t inodes, inodes_max, inode_fds, inode_memory, handles;
@@ -27,14 +27,18 @@ struct totals {
 	struct worker_stats workers;
 };
 
-static void sum_thread(struct totals *s, const struct thread_stats *t)
+static void sum_thread(struct totals *s, const struct server_thread *thread)
 {
+	const struct thread_stats *t = &thread->stats;
+
 	for (unsigned op = 0; op < UAPI_FUSE_OPCODE_MAX; op++) {
 		histogram_sum(&t->latency[op], &s->latency[op]);
 		s->errors[op] += stats_get(&t->errors[op]);
 	}
 	s->requests += stats_get(&t->requests);
 	s->requests_uring += stats_get(&t->requests_uring);
+	s->moves += stats_get(&thread->place.moves);
+	s->away_ns += stats_get(&thread->place.away_ns);
 	s->replies_lost += stats_get(&t->replies_lost);
 	s->bytes_read += stats_get(&t->bytes_read);
 	s->bytes_written += stats_get(&t->bytes_written);
@@ -58,7 +62,7 @@ static struct totals *sum(const struct server *srv)
 	if (!s)
 		return NULL;
 	for (unsigned n = 0; srv->threads && n < srv->threads_count; n++) {
-		sum_thread(s, &srv->threads[n].stats);
+		sum_thread(s, &srv->threads[n]);
 		if (srv->threads[n].ring)
 			ring_stats_add(srv->threads[n].ring, &s->ring);
 	}
@@ -97,6 +101,8 @@ static unsigned figures(const struct server *srv, const struct totals *s, struct
 		{ "bytes_read", s->bytes_read },
 		{ "bytes_written", s->bytes_written },
 		{ "placement_changes", srv->placement ? placement_changes(srv->placement) : 0 },
+		{ "placement_moves", s->moves },
+		{ "placement_away_ms", s->away_ns / 1000000 },
 		{ "lookups_hot", s->lookups_hot },
 		{ "lookups_cold", s->lookups_cold },
 		{ "backing_cache_passed_by", s->dontcache },

@@ -63,6 +63,7 @@ static int thread_setup(struct server_thread *t)
 	int res = ring_create(t->server->backend, t->index, &t->ring);
 
 	t->cpu = opt->pin ? sched_getcpu() : -1;
+	placement_cpu_init(t);
 	if (res == 0)
 		res = request_pool_create(t, opt->queue_depth, payload);
 	return res;
@@ -103,6 +104,7 @@ static void *serve(void *arg)
 	while (!t->start_error && !(atomic_load(&t->quit) && !t->channels)) {
 		bool more = serve_channels(t);
 		res = ring_wait(t->ring, !more);
+		placement_cpu_turn(t);
 		if (res < 0 && res != -EINTR && res != -EAGAIN && res != -EBUSY) {
 			/* without its ring this thread can answer nothing: better a dead mount than one that hangs */
 			log_error("ring %u has failed: %s; ending", t->index, strerror(-res));
@@ -113,6 +115,7 @@ static void *serve(void *arg)
 		;
 	if (t->ring)
 		ring_destroy(t->ring);
+	placement_cpu_fini(t);
 	transport_uring_free(t); /* the kernel holds none any more */
 	request_pool_destroy(t);
 	return NULL;

@@ -24,6 +24,7 @@
 #include "fs/handle.h"
 #include "fs/inode.h"
 #include "fs/options.h"
+#include "fs/placement_cpu.h"
 #include "fs/passthrough.h"
 
 #define BACKING_FS_MAX 256u
@@ -122,6 +123,7 @@ struct server_thread {
 	/* transport_uring.h */
 	struct uring_channel *uring_left; /* closed while the kernel still held commands of them */
 	unsigned uring_held;      /* commands in the kernel that end with a request, or with the ring */
+	struct place place;       /* placement_cpu.h */
 	_Atomic uint64_t uring_entries; /* ring entries; one writer */
 	int cpu;                  /* that it is pinned to, or -1 */
 	struct ring_post look_post; /* another thread -> this one: look for requests */

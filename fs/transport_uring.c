@@ -159,6 +159,7 @@ static void arrived(struct uring_entry *e)
 		return;
 	}
 	stats_add(&st->requests_uring, 1);
+	placement_cpu_caller(e->r->thread, e->queue->qid);
 	request_receive(e->r, message, in.len);
 }
 
