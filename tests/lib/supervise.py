@@ -5,6 +5,7 @@ It is a child subreaper: every process that the test or its daemon leaves behind
 unmounted: a hung daemon must not hang the runner.
 """
 import ctypes
+import json
 import os
 import re
 import resource
@@ -230,8 +231,30 @@ def verdict(status, seconds, reason):
     os.rename(result + ".status.new", result + ".status")
 
 
+def check_transport(expected):
+    """What the daemons of this test wrote at their end: the transport that was asked for has served, and no other.
+
+    expected: whether one must have written (its mount lived to the end of the test).
+    """
+    asked = re.search(r"\btransport=(dev|uring)\b", env.get("URINGFS_OPTS", ""))
+    if not asked:
+        return
+    reports = []
+    if os.path.exists(result + ".stats"):
+        with open(result + ".stats", errors="replace") as f:
+            reports = [json.loads(line) for line in f if line.startswith("{") and line.endswith("}\n")]
+    if expected and not reports and not os.path.exists(result + ".stats.elsewhere"):
+        problems.append("no statistics tell which transport served")
+    for report in reports:
+        served = report["requests_uring"] > 0 if asked[1] == "uring" else report["requests_uring"] == 0
+        if report["transport"] != asked[1] or (report["requests"] and not served):
+            problems.append("transport=%s, but %s served (%d of %d requests by io_uring)" % (
+                asked[1], report["transport"], report["requests_uring"], report["requests"]))
+
+
 def after_test(before, start_wall, kmsg, mounted):
-    if mounted and any(point == mnt for point, _, _ in mounts()):
+    lived = mounted and any(point == mnt for point, _, _ in mounts())
+    if lived:
         if run_shell('fs_umount "$MNT"', 15) != 0:
             problems.append("cannot unmount %s" % mnt)
     left = [m for m in mounts() if m not in before]
@@ -242,6 +265,7 @@ def after_test(before, start_wall, kmsg, mounted):
         save_stacks()
         problems.append("leftover processes: %s" % " ".join("%d(%s)" % p for p in processes.items()))
     force_clean(before)
+    check_transport(lived)
     found = cores(start_wall)
     if found:
         problems.append("core files: %s" % " ".join(found))
