@@ -19,7 +19,7 @@
 struct totals {
 	struct histogram latency[UAPI_FUSE_OPCODE_MAX];
 	uint64_t errors[UAPI_FUSE_OPCODE_MAX];
-	uint64_t requests, requests_uring, moves, away_ns, replies_lost, bytes_read, bytes_written, in_flight, in_flight_max, bad_requests, interrupts,
+	uint64_t requests, requests_uring, kicks, moves, away_ns, replies_lost, bytes_read, bytes_written, in_flight, in_flight_max, bad_requests, interrupts,
 		lookups_hot, lookups_cold, passthrough_opens, passthrough_not[PASSTHROUGH_NOT_COUNT],
 		dontcache, dontcache_refused;
 	uint64_t inodes, inodes_max, inode_fds, inode_memory, handles;
@@ -37,6 +37,7 @@ static void sum_thread(struct totals *s, const struct server_thread *thread)
 	}
 	s->requests += stats_get(&t->requests);
 	s->requests_uring += stats_get(&t->requests_uring);
+	s->kicks += stats_get(&t->kicks);
 	s->moves += stats_get(&thread->place.moves);
 	s->away_ns += stats_get(&thread->place.away_ns);
 	s->replies_lost += stats_get(&t->replies_lost);
@@ -101,6 +102,7 @@ static unsigned figures(const struct server *srv, const struct totals *s, struct
 		{ "bytes_read", s->bytes_read },
 		{ "bytes_written", s->bytes_written },
 		{ "placement_changes", srv->placement ? placement_changes(srv->placement) : 0 },
+		{ "uring_kicks", s->kicks },
 		{ "placement_moves", s->moves },
 		{ "placement_away_ms", s->away_ns / 1000000 },
 		{ "lookups_hot", s->lookups_hot },

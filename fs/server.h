@@ -100,7 +100,7 @@ struct mount {
 struct thread_stats {
 	struct histogram latency[UAPI_FUSE_OPCODE_MAX];
 	_Atomic uint64_t errors[UAPI_FUSE_OPCODE_MAX];
-	_Atomic uint64_t requests, requests_uring, replies_lost, bytes_read, bytes_written;
+	_Atomic uint64_t requests, requests_uring, kicks, replies_lost, bytes_read, bytes_written;
 	_Atomic uint64_t in_flight, in_flight_max;
 	_Atomic uint64_t bad_requests;   /* refused for their form */
 	_Atomic uint64_t interrupts;     /* that ended a wait */

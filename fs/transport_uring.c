@@ -204,8 +204,10 @@ static void command_done(struct op *op)
 	int64_t res = op->res;
 
 	op_reuse(op); /* kept for the entry's next command */
-	if (--e->queue->in_kernel == 0)
+	if (--e->queue->in_kernel == 0) {
 		u->starved = true;
+		uring_kick_wanted(u, e->queue);
+	}
 	u->channel->held--;
 	e->r->thread->uring_held--;
 	if ((res == -EAGAIN || res == -EINTR) && ++e->tries < COMMAND_TRIES_MAX)
@@ -281,6 +283,8 @@ static bool uring_poll(struct channel *c)
 {
 	struct uring_channel *u = c->uring;
 
+	if (u->kick_wait_ns && !c->ended && !c->stopping)
+		uring_kick(u);
 	if (!u->starved || c->ended || c->stopping)
 		return false;
 	u->starved = false;
@@ -335,6 +339,7 @@ void uring_channel_free(struct uring_channel *u)
 		u->entries = e->next;
 		free(e); /* its op and request have gone with ring and pool */
 	}
+	uring_kick_end(u);
 	if (u->file.fd >= 0)
 		(void)close(u->file.fd); /* a device: nothing was written through it */
 	free(u->queues);

@@ -30,6 +30,7 @@
 
 struct channel;
 struct mount;
+struct uring_kick;
 struct request;
 struct server;
 struct server_thread;
@@ -39,6 +40,7 @@ struct uring_queue {
 	uint16_t qid;
 	unsigned entries;   /* in all */
 	unsigned in_kernel; /* that wait for a request */
+	bool piled;         /* there was none of them at some time: requests may lie behind others */
 };
 
 struct uring_entry {
@@ -67,6 +69,10 @@ struct uring_channel {
 	bool closed;
 	int refused;               /* -errno of the first REGISTER that was refused, or 0 */
 	uint64_t grow_after_ns;    /* after a refusal: not before */
+	/* transport_uring_kick.c */
+	struct uring_kick *kick;   /* the last one, or NULL */
+	uint64_t kick_at_ns, kick_wait_ns; /* the next one, and how long after the last; 0: none is wanted */
+	unsigned kick_next;
 };
 
 /* ---- transport_uring_setup.c: before the first request ------------------------ */
@@ -106,6 +112,12 @@ void uring_entry_drop(struct uring_entry *e);
 void uring_entry_register(struct uring_entry *e);
 /** uring_channel_free() - @u has no entry any more (or its ring has gone with them). Thread: owner. */
 void uring_channel_free(struct uring_channel *u);
+/** uring_kick_wanted() - all entries of @q are in our hands. Thread: owner. */
+void uring_kick_wanted(struct uring_channel *u, struct uring_queue *q);
+/** uring_kick() - send a request of our own where others may lie behind lock waiters. Thread: owner, each turn while there are some. */
+void uring_kick(struct uring_channel *u);
+/** uring_kick_end() - forget the last one. Thread: owner. */
+void uring_kick_end(struct uring_channel *u);
 /** transport_uring_free() - what closed channels left to the end of the ring, which has been. Thread: owner. */
 void transport_uring_free(struct server_thread *t);
 

@@ -144,7 +144,8 @@ static int prepare_queues(struct server_thread *t, struct uring_channel *u)
 	for (unsigned qid = 0; qid < all; qid++)
 		if (transport_uring_thread(t->server, qid) == t->index)
 			u->queues[u->queues_count++].qid = (uint16_t)qid;
-	if (first > ENTRIES_FIRST)
+	/* where requests may wait for others, better have too many: transport_uring_kick.c */
+	if (first > ENTRIES_FIRST && t->server->opt.locks != LOCKS_SHARED)
 		first = ENTRIES_FIRST;
 	for (unsigned n = 0; n < u->queues_count; n++)
 		for (unsigned e = 0; e < first && res == 0; e++)
