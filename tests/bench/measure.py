@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import re
 import resource
 import shutil
 import subprocess
@@ -101,6 +102,11 @@ class Run:
         return seconds
 
 
+def plain(text):
+    """An error without the names of this measurement's directories, so that the same one is the same text."""
+    return re.sub(r"/tmp/bench\.[\w.-]*?(?=[/: ]|$)", "...", text)[-200:]
+
+
 def measure(data, row, peer, seconds, count=False, around=None):
     """A finished Run, or its error as text. With count, system calls and requests are counted (and times disturbed).
     around(pid of the daemon) makes a context manager that the measured part runs in."""
@@ -120,7 +126,7 @@ def measure(data, row, peer, seconds, count=False, around=None):
                 made += run.made
             return run
     except (RuntimeError, subprocess.SubprocessError, OSError, ValueError, KeyError) as error:
-        return str(error)[-300:]
+        return plain(str(error))
     finally:
         for directory in made:
             shutil.rmtree(directory, ignore_errors=True)
