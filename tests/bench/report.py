@@ -1,5 +1,6 @@
 """The result of the benchmark: medians and ratios, the text table."""
 
+import json
 import statistics
 
 import rows
@@ -137,3 +138,24 @@ def markdown(result, columns=("uringfs", "uringfs-dev", "uringfs-kernel", "passt
             words.append(shown)
         out.append("| " + " | ".join(words) + " |")
     return out
+
+
+def _rounded(value):
+    """Six digits are more than a measurement has."""
+    if isinstance(value, float):
+        return float(f"{value:.6g}")
+    if isinstance(value, dict):
+        return {key: _rounded(part) for key, part in value.items()}
+    return [_rounded(part) for part in value] if isinstance(value, list) else value
+
+
+def to_json(result):
+    """The result as JSON, a line for each cell."""
+    result = _rounded(result)
+    lines = []
+    for name, line in result["rows"].items():
+        head = json.dumps({key: value for key, value in line.items() if key != "cells"})[:-1]
+        cells = ",\n  ".join(f"{json.dumps(peer)}: {json.dumps(cell)}" for peer, cell in line["cells"].items())
+        lines.append(f"{json.dumps(name)}: {head}, \"cells\": {{\n  {cells}}}}}")
+    head = json.dumps({key: value for key, value in result.items() if key != "rows"}, indent=1)[:-2]  # without its closing brace
+    return head + ',\n "rows": {\n ' + ",\n ".join(lines) + "}}"
