@@ -61,7 +61,7 @@ static void sync_one(struct job *j, int fd, char call)
 static void mark(long block)
 {
 	int fd = open(mark_device, O_RDONLY | O_DIRECT | O_CLOEXEC);
-	char *buf;
+	char *buf = NULL;
 
 	if (fd < 0 || posix_memalign((void **)&buf, BLOCK, BLOCK) || pread(fd, buf, BLOCK, (off_t)block * BLOCK) != (ssize_t)BLOCK)
 		die(mark_device);
@@ -82,7 +82,7 @@ static void *run(void *arg)
 {
 	struct job *j = arg;
 	int fd = open(j->path, O_RDWR | O_CREAT | O_CLOEXEC | (j->direct ? O_DIRECT : 0), 0644);
-	char *block;
+	char *block = NULL;
 	off_t end;
 
 	if (fd < 0 || posix_memalign((void **)&block, BLOCK, BLOCK))
