@@ -393,17 +393,6 @@ int inode_forget(struct inode_table *t, uint64_t nodeid, uint64_t n)
 	return fd;
 }
 
-void inode_handle_get(const struct inode *i, struct inode_handle *ret)
-{
-	if (i->extra && i->extra->handle) {
-		*ret = *i->extra->handle;
-		return;
-	}
-	ret->type = i->handle_type;
-	ret->len = i->handle_len;
-	memcpy(ret->bytes, i->handle_bytes, i->handle_len);
-}
-
 void inode_moved(struct inode_table *t, struct inode *i, struct inode *parent, const char *name)
 {
 	pthread_mutex_lock(&t->lock);

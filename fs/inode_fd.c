@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* inode_fd.c - the O_PATH descriptors of inodes: use, LRU, eviction. */
 #include <assert.h>
+#include <string.h>
 
 #include "fs/inode_table.h"
 
@@ -127,4 +128,15 @@ void inode_open_count(struct inode_table *t, struct inode *i, int delta)
 	i->opens = (uint32_t)((int32_t)i->opens + delta);
 	lru_update(t, i);
 	pthread_mutex_unlock(&t->lock);
+}
+
+void inode_handle_get(const struct inode *i, struct inode_handle *ret)
+{
+	if (i->extra && i->extra->handle) {
+		*ret = *i->extra->handle;
+		return;
+	}
+	ret->type = i->handle_type;
+	ret->len = i->handle_len;
+	memcpy(ret->bytes, i->handle_bytes, i->handle_len);
 }
