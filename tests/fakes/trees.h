@@ -2,7 +2,7 @@
 /*
  * trees.h - the parts of /sys and /proc that discovery reads, as kernels 6.1 to 6.18 show them.
  *
- * Captured in the VM lab (nvme0n1 and its partitions, dm-0, loop3, vda, zram0); the multipath head after the layout of
+ * Written by hand after what the VM lab shows (nvme0n1 and its partitions, dm-0, loop3, vda, zram0); the multipath head after the layout of
  * drivers/nvme/host/multipath.c, which QEMU's subsystem shows with native multipath.
  */
 #ifndef URINGFS_FAKES_TREES_H
