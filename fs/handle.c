@@ -83,8 +83,10 @@ static struct handle *grow(struct handle_table *t)
 /** make_fresh() - all but index and state: somebody with an old number may be looking at that. */
 static void make_fresh(struct handle *h)
 {
-	h->directory = h->writable = h->has_direct = false;
+	h->directory = h->writable = h->has_direct = h->uncached = false;
 	h->io = 0;
+	h->dfile = NULL;
+	atomic_store_explicit(&h->sync_seen, 0, memory_order_relaxed);
 	h->open_flags = 0;
 	__atomic_store_n(&h->inode, NULL, __ATOMIC_RELAXED);
 	bfile_init(&h->file, -1);
