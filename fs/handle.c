@@ -4,7 +4,9 @@
 #include <assert.h>
 #include <errno.h>
 #include <pthread.h>
+#include <stddef.h>
 #include <stdlib.h>
+#include <string.h>
 
 #define CHUNK_HANDLES 64u
 /*
@@ -80,22 +82,14 @@ static struct handle *grow(struct handle_table *t)
 	return h;
 }
 
-/** make_fresh() - all but index and state: somebody with an old number may be looking at that. */
+/** make_fresh() - all zero but what stands first: somebody with an old number may be looking at that (handle_free() left no inode). */
 static void make_fresh(struct handle *h)
 {
-	h->directory = h->writable = h->has_direct = h->uncached = false;
-	h->io = 0;
-	h->dfile = NULL;
-	atomic_store_explicit(&h->sync_seen, 0, memory_order_relaxed);
-	h->open_flags = 0;
-	__atomic_store_n(&h->inode, NULL, __ATOMIC_RELAXED);
+	const size_t first = offsetof(struct handle, directory);
+
+	memset((char *)h + first, 0, sizeof(*h) - first);
 	bfile_init(&h->file, -1);
 	bfile_init(&h->direct, -1);
-	atomic_store_explicit(&h->dir_busy, false, memory_order_relaxed);
-	h->dir_eof = false;
-	h->dir_buf = NULL;
-	h->dir_pos = h->dir_len = 0;
-	h->dir_next = 0;
 }
 
 struct handle *handle_add(struct handle_table *t)

@@ -25,14 +25,15 @@ struct inode;
 
 struct handle {
 	uint32_t index, generation;
-	_Atomic uint64_t state; /* generation once it is published, HANDLE_RELEASED, references: handle.c */
+	_Atomic uint64_t state; /* generation once it is published, whether released, references: handle.c */
+	struct inode *inode; /* a reference of its own, and an open count */
+	/* from here on handle_add() zeroes all for the next open */
 	bool directory;
 	bool writable;
 	bool has_direct;
 	bool uncached;       /* opened with FOPEN_DIRECT_IO: its reads and writes pass by the kernel's page cache */
 	uint8_t io;          /* enum handle_io: passthrough.h */
 	uint32_t open_flags; /* O_ flags as the caller gave them */
-	struct inode *inode; /* a reference of its own, and an open count */
 	struct bfile file;   /* buffered, or the only one */
 	struct bfile direct; /* O_DIRECT, when has_direct */
 	struct dfile *dfile; /* of a file open for writing, where a FLUSH may answer; a reference */

@@ -38,6 +38,9 @@ static void test_references(void)
 	CHECK(handle_put(t, h, false) == h);
 	CHECK_EQ(handle_table_count(t), 1);
 	h->dir_buf = malloc(10);
+	h->dfile = (struct dfile *)(void *)h;
+	h->uncached = true;
+	atomic_store(&h->sync_seen, 5);
 	handle_free(t, h);
 	CHECK_EQ(handle_table_count(t), 0);
 	CHECK(!handle_get(t, fh, some_inode));
@@ -45,6 +48,7 @@ static void test_references(void)
 	REQUIRE(h);
 	CHECK_NE(handle_fh(t, h), fh);
 	CHECK(!h->dir_buf && !h->inode);
+	CHECK(!h->dfile && !h->uncached && !atomic_load(&h->sync_seen)); /* nothing of the one before it */
 	CHECK(!handle_get(t, fh, some_inode));
 	handle_table_destroy(t, count_each, &(unsigned){ 0 });
 }
