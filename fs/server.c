@@ -60,25 +60,39 @@ void server_close(struct server_thread *t, int fd, bool slow)
 	close_how(t, fd, slow ? BFILE_CLOSE_SLOW : BFILE_CLOSE_NOW);
 }
 
+/** speed_of() - as server_close_speed(), of a file with these attributes; NULL: unknown. */
+static enum bfile_close_how speed_of(const struct server *srv, const struct statx *stx)
+{
+	if (!stx || atomic_load_explicit(&srv->remote, memory_order_relaxed))
+		return BFILE_CLOSE_SLOW;
+	/* the last reference to an unlinked file frees its blocks */
+	return stx->stx_nlink == 0 && stx->stx_blocks > QUICK_FREE_BLOCKS ? BFILE_CLOSE_SLOW : BFILE_CLOSE_QUICK;
+}
+
+/** stat_for_close() - what speed_of() asks for, or NULL. */
+static const struct statx *stat_for_close(int fd, struct statx *stx)
+{
+	return sys_statx(fd, "", AT_EMPTY_PATH, STATX_NLINK | STATX_BLOCKS, stx) < 0 ? NULL : stx;
+}
+
 enum bfile_close_how server_close_speed(const struct server *srv, int fd)
 {
 	struct statx stx;
 
-	if (atomic_load_explicit(&srv->remote, memory_order_relaxed) || sys_statx(fd, "", AT_EMPTY_PATH, STATX_NLINK | STATX_BLOCKS, &stx) < 0)
-		return BFILE_CLOSE_SLOW;
-	/* the last reference to an unlinked file frees its blocks */
-	return stx.stx_nlink == 0 && stx.stx_blocks > QUICK_FREE_BLOCKS ? BFILE_CLOSE_SLOW : BFILE_CLOSE_QUICK;
+	if (atomic_load_explicit(&srv->remote, memory_order_relaxed))
+		return BFILE_CLOSE_SLOW; /* whatever it is: the statx may wait, too */
+	return speed_of(srv, stat_for_close(fd, &stx));
 }
 
 void server_close_forgotten(struct server_thread *t, int fd)
 {
+	const struct statx *known;
 	struct statx stx;
-	bool unlinked;
 
 	if (fd < 0)
 		return;
-	unlinked = sys_statx(fd, "", AT_EMPTY_PATH, STATX_NLINK, &stx) < 0 || stx.stx_nlink == 0;
-	close_how(t, fd, unlinked ? server_close_speed(t->server, fd) : BFILE_CLOSE_NOW);
+	known = stat_for_close(fd, &stx);
+	close_how(t, fd, known && known->stx_nlink ? BFILE_CLOSE_NOW : speed_of(t->server, known));
 }
 
 bool server_space_may_come(const struct server *srv)
