@@ -10,6 +10,7 @@
 #include "fs/libfuse_io.h"
 #include "fs/placement.h"
 #include "fs/report_durability.h"
+#include "fs/report_form.h"
 #include "fs/server.h"
 #include "fs/session.h"
 #include "fs/transport.h"
@@ -79,12 +80,6 @@ static struct totals *sum(const struct server *srv)
 	backend_worker_stats(srv->backend, &s->workers);
 	return s;
 }
-
-/* One row per figure: both forms are printed from it. */
-struct figure {
-	const char *name;
-	uint64_t value;
-};
 
 /** figures() - fill @f (room for 64) and return how many. */
 static unsigned figures(const struct server *srv, const struct totals *s, struct figure *f)
@@ -178,8 +173,7 @@ void report_text(const struct server *srv, FILE *f)
 				(double)stats_get(&h->max_ns) / 1e3);
 	}
 	count = figures(srv, s, fig);
-	for (unsigned n = 0; n < count; n++)
-		fprintf(f, "%-32s %llu\n", fig[n].name, (unsigned long long)fig[n].value);
+	report_form_text(fig, count, f);
 	report_durability_text(srv, f);
 	if (s->ring.enters)
 		fprintf(f, "%-32s %.2f\n", "submissions_per_enter", (double)s->ring.sqes / (double)s->ring.enters);
@@ -188,21 +182,6 @@ void report_text(const struct server *srv, FILE *f)
 			fprintf(f, "backend %-24s %llu, %llu errors\n", op_kind_name((enum op_kind)k),
 				(unsigned long long)s->ring.kind_count[k], (unsigned long long)s->ring.kind_errors[k]);
 	free(s);
-}
-
-/** put_string() - as JSON has it. */
-static void put_string(const char *s, FILE *f)
-{
-	fputc('"', f);
-	for (; *s; s++) {
-		if (*s == '"' || *s == '\\')
-			fprintf(f, "\\%c", *s);
-		else if ((unsigned char)*s < 0x20)
-			fprintf(f, "\\u%04x", (unsigned char)*s);
-		else
-			fputc(*s, f);
-	}
-	fputc('"', f);
 }
 
 static void json_latency(const struct totals *s, FILE *f)
@@ -215,13 +194,10 @@ static void json_latency(const struct totals *s, FILE *f)
 		uint64_t n = stats_get(&h->count);
 		if (!n)
 			continue;
-		fprintf(f, "%s\"%s\":{\"count\":%llu,\"errors\":%llu,\"sum_ns\":%llu,\"p50_ns\":%llu,\"p99_ns\":%llu,\"max_ns\":%llu,\"buckets\":[",
-			first ? "" : ",", dispatch_opcode_name(op), (unsigned long long)n, (unsigned long long)s->errors[op],
-			(unsigned long long)stats_get(&h->sum_ns), (unsigned long long)histogram_quantile(h, 0.5),
-			(unsigned long long)histogram_quantile(h, 0.99), (unsigned long long)stats_get(&h->max_ns));
-		for (unsigned b = 0; b < HISTOGRAM_BUCKETS; b++)
-			fprintf(f, "%s%llu", b ? "," : "", (unsigned long long)stats_get(&h->bucket[b]));
-		fprintf(f, "]}");
+		fprintf(f, "%s\"%s\":{\"count\":%llu,\"errors\":%llu,", first ? "" : ",", dispatch_opcode_name(op), (unsigned long long)n,
+			(unsigned long long)s->errors[op]);
+		report_form_histogram(h, f);
+		fprintf(f, "}");
 		first = false;
 	}
 	fprintf(f, "}");
@@ -237,13 +213,12 @@ void report_json(const struct server *srv, FILE *f)
 	if (!s)
 		return;
 	fprintf(f, "{\"source\":");
-	put_string(srv->opt.source_real, f);
+	report_form_string(srv->opt.source_real, f);
 	fprintf(f, ",\"mountpoint\":");
-	put_string(srv->opt.mountpoint_real, f);
+	report_form_string(srv->opt.mountpoint_real, f);
 	fprintf(f, ",\"transport\":\"%s\",\"rings\":%u", (srv->mounts[0]->uring ? &transport_uring : &transport_dev)->name, srv->threads_count);
 	count = figures(srv, s, fig);
-	for (unsigned n = 0; n < count; n++)
-		fprintf(f, ",\"%s\":%llu", fig[n].name, (unsigned long long)fig[n].value);
+	report_form_json(fig, count, f);
 	report_durability_json(srv, f);
 	json_latency(s, f);
 	fprintf(f, ",\"backend\":{");

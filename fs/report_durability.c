@@ -4,14 +4,10 @@
 #include <stdlib.h>
 
 #include "backend/util/log.h"
+#include "fs/report_form.h"
 #include "fs/server.h"
 
 #define ROWS_MAX (16u + PROOF_REASONS_COUNT)
-
-struct row {
-	const char *name;
-	uint64_t value;
-};
 
 static const char *const kernel_names[PROOF_REASONS_COUNT] = {
 #define X(e, n) "durability_kernel_" n,
@@ -35,27 +31,27 @@ static struct durability_figures *sum(const struct server *srv)
 }
 
 /** rows() - fill @r (ROWS_MAX); return how many. */
-static unsigned rows(const struct durability_figures *s, struct row *r)
+static unsigned rows(const struct durability_figures *s, struct figure *r)
 {
 	uint64_t kernel = 0;
 	unsigned n = 0;
 
 	for (unsigned reason = 0; reason < PROOF_REASONS_COUNT; reason++)
 		kernel += s->kernel[reason];
-	r[n++] = (struct row){ "durability_flush", s->flush };
-	r[n++] = (struct row){ "durability_no_cache", s->no_cache };
-	r[n++] = (struct row){ "durability_clean", s->clean };
-	r[n++] = (struct row){ "durability_kernel_fsync", kernel };
+	r[n++] = (struct figure){ "durability_flush", s->flush };
+	r[n++] = (struct figure){ "durability_no_cache", s->no_cache };
+	r[n++] = (struct figure){ "durability_clean", s->clean };
+	r[n++] = (struct figure){ "durability_kernel_fsync", kernel };
 	for (unsigned reason = PROOF_NONE + 1; reason < PROOF_REASONS_COUNT; reason++)
-		r[n++] = (struct row){ kernel_names[reason], s->kernel[reason] };
-	r[n++] = (struct row){ "durability_errors", s->errors };
-	r[n++] = (struct row){ "durability_proofs", s->proofs };
-	r[n++] = (struct row){ "durability_looks", s->looks };
-	r[n++] = (struct row){ "durability_background_syncs", s->background };
-	r[n++] = (struct row){ "flushes_sent", s->flushes };
-	r[n++] = (struct row){ "flushes_failed", s->flushes_failed };
-	r[n++] = (struct row){ "flush_callers", s->flush_tickets };
-	r[n++] = (struct row){ "flush_callers_max", s->flush_tickets_max };
+		r[n++] = (struct figure){ kernel_names[reason], s->kernel[reason] };
+	r[n++] = (struct figure){ "durability_errors", s->errors };
+	r[n++] = (struct figure){ "durability_proofs", s->proofs };
+	r[n++] = (struct figure){ "durability_looks", s->looks };
+	r[n++] = (struct figure){ "durability_background_syncs", s->background };
+	r[n++] = (struct figure){ "flushes_sent", s->flushes };
+	r[n++] = (struct figure){ "flushes_failed", s->flushes_failed };
+	r[n++] = (struct figure){ "flush_callers", s->flush_tickets };
+	r[n++] = (struct figure){ "flush_callers_max", s->flush_tickets_max };
 	return n;
 }
 
@@ -89,7 +85,7 @@ static void text_latency(const char *name, const struct histogram *h, FILE *f)
 void report_durability_text(const struct server *srv, FILE *f)
 {
 	struct durability_figures *s = sum(srv);
-	struct row r[ROWS_MAX];
+	struct figure r[ROWS_MAX];
 	unsigned count;
 
 	if (!s)
@@ -97,8 +93,7 @@ void report_durability_text(const struct server *srv, FILE *f)
 	fprintf(f, "%-32s %s\n%-32s %s\n", "fsync_policy", durability_policy_name((enum durability_policy)srv->opt.fsync), "fsync_device",
 		device_text(srv));
 	count = rows(s, r);
-	for (unsigned n = 0; n < count; n++)
-		fprintf(f, "%-32s %llu\n", r[n].name, (unsigned long long)r[n].value);
+	report_form_text(r, count, f);
 	text_latency("durability_kernel_latency", &s->kernel_latency, f);
 	text_latency("durability_flush_latency", &s->flush_latency, f);
 	text_latency("flush_device_latency", &s->device_latency, f);
@@ -107,33 +102,23 @@ void report_durability_text(const struct server *srv, FILE *f)
 
 static void json_latency(const char *name, const struct histogram *h, FILE *f)
 {
-	fprintf(f, ",\"%s\":{\"count\":%llu,\"sum_ns\":%llu,\"p50_ns\":%llu,\"p99_ns\":%llu,\"max_ns\":%llu,\"buckets\":[", name,
-		(unsigned long long)stats_get(&h->count), (unsigned long long)stats_get(&h->sum_ns),
-		(unsigned long long)histogram_quantile(h, 0.5), (unsigned long long)histogram_quantile(h, 0.99),
-		(unsigned long long)stats_get(&h->max_ns));
-	for (unsigned b = 0; b < HISTOGRAM_BUCKETS; b++)
-		fprintf(f, "%s%llu", b ? "," : "", (unsigned long long)stats_get(&h->bucket[b]));
-	fprintf(f, "]}");
+	fprintf(f, ",\"%s\":{\"count\":%llu,", name, (unsigned long long)stats_get(&h->count));
+	report_form_histogram(h, f);
+	fprintf(f, "}");
 }
 
 void report_durability_json(const struct server *srv, FILE *f)
 {
 	struct durability_figures *s = sum(srv);
-	struct row r[ROWS_MAX];
+	struct figure r[ROWS_MAX];
 	unsigned count;
 
 	if (!s)
 		return;
-	fprintf(f, ",\"fsync_policy\":\"%s\",\"fsync_device\":\"", durability_policy_name((enum durability_policy)srv->opt.fsync));
-	for (const char *p = device_text(srv); *p; p++)
-		if (*p == '"' || *p == '\\')
-			fprintf(f, "\\%c", *p);
-		else
-			fputc((unsigned char)*p < 0x20 ? ' ' : *p, f);
-	fputc('"', f);
+	fprintf(f, ",\"fsync_policy\":\"%s\",\"fsync_device\":", durability_policy_name((enum durability_policy)srv->opt.fsync));
+	report_form_string(device_text(srv), f);
 	count = rows(s, r);
-	for (unsigned n = 0; n < count; n++)
-		fprintf(f, ",\"%s\":%llu", r[n].name, (unsigned long long)r[n].value);
+	report_form_json(r, count, f);
 	json_latency("durability_kernel_latency", &s->kernel_latency, f);
 	json_latency("durability_flush_latency", &s->flush_latency, f);
 	json_latency("flush_device_latency", &s->device_latency, f);
