@@ -164,13 +164,10 @@ void report_text(const struct server *srv, FILE *f)
 		srv->opt.mountpoint_real, (srv->mounts[0]->uring ? &transport_uring : &transport_dev)->name, srv->threads_count, (double)(stats_now_ns() - srv->start_ns) / 1e9);
 	fprintf(f, "%-20s %12s %9s %10s %10s %10s %10s\n", "request", "count", "errors", "mean us", "p50 us", "p99 us", "max us");
 	for (unsigned op = 0; op < UAPI_FUSE_OPCODE_MAX; op++) {
-		const struct histogram *h = &s->latency[op];
-		uint64_t n = stats_get(&h->count);
-		if (n)
-			fprintf(f, "%-20s %12llu %9llu %10.1f %10.1f %10.1f %10.1f\n", dispatch_opcode_name(op), (unsigned long long)n,
-				(unsigned long long)s->errors[op], (double)stats_get(&h->sum_ns) / (double)n / 1e3,
-				(double)histogram_quantile(h, 0.5) / 1e3, (double)histogram_quantile(h, 0.99) / 1e3,
-				(double)stats_get(&h->max_ns) / 1e3);
+		struct report_times t = report_form_times(&s->latency[op]);
+		if (t.count)
+			fprintf(f, "%-20s %12llu %9llu %10.1f %10.1f %10.1f %10.1f\n", dispatch_opcode_name(op), (unsigned long long)t.count,
+				(unsigned long long)s->errors[op], t.mean, t.p50, t.p99, t.max);
 	}
 	count = figures(srv, s, fig);
 	report_form_text(fig, count, f);

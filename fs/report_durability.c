@@ -74,12 +74,11 @@ void report_durability_start(const struct server *srv)
 
 static void text_latency(const char *name, const struct histogram *h, FILE *f)
 {
-	uint64_t n = stats_get(&h->count);
+	struct report_times t = report_form_times(h);
 
-	if (n)
-		fprintf(f, "%-32s %llu calls, mean %.1f us, p50 %.1f, p99 %.1f, max %.1f\n", name, (unsigned long long)n,
-			(double)stats_get(&h->sum_ns) / (double)n / 1e3, (double)histogram_quantile(h, 0.5) / 1e3,
-			(double)histogram_quantile(h, 0.99) / 1e3, (double)stats_get(&h->max_ns) / 1e3);
+	if (t.count)
+		fprintf(f, "%-32s %llu calls, mean %.1f us, p50 %.1f, p99 %.1f, max %.1f\n", name, (unsigned long long)t.count, t.mean, t.p50,
+			t.p99, t.max);
 }
 
 void report_durability_text(const struct server *srv, FILE *f)

@@ -30,6 +30,19 @@ void report_form_string(const char *s, FILE *f)
 	fputc('"', f);
 }
 
+struct report_times report_form_times(const struct histogram *h)
+{
+	struct report_times t = { .count = stats_get(&h->count) };
+
+	if (t.count) {
+		t.mean = (double)stats_get(&h->sum_ns) / (double)t.count / 1e3;
+		t.p50 = (double)histogram_quantile(h, 0.5) / 1e3;
+		t.p99 = (double)histogram_quantile(h, 0.99) / 1e3;
+		t.max = (double)stats_get(&h->max_ns) / 1e3;
+	}
+	return t;
+}
+
 void report_form_histogram(const struct histogram *h, FILE *f)
 {
 	fprintf(f, "\"sum_ns\":%llu,\"p50_ns\":%llu,\"p99_ns\":%llu,\"max_ns\":%llu,\"buckets\":[",

@@ -24,6 +24,14 @@ void report_form_text(const struct figure *fig, unsigned count, FILE *f);
 void report_form_json(const struct figure *fig, unsigned count, FILE *f);
 /** report_form_string() - @s as JSON has it, in quotes. */
 void report_form_string(const char *s, FILE *f);
+/* The times of a histogram, in microseconds, for the forms that people read. */
+struct report_times {
+	uint64_t count;
+	double mean, p50, p99, max;
+};
+
+/** report_form_times() - the times of @h; all 0 when it has none. */
+struct report_times report_form_times(const struct histogram *h);
 /** report_form_histogram() - the members "sum_ns" to "buckets" of @h, times in nanoseconds. */
 void report_form_histogram(const struct histogram *h, FILE *f);
 
