@@ -105,7 +105,8 @@ enum {
 	OPF_INLINE = 1 << 3, /* this one cannot wait: on the calling thread
 	                        (unless the backend was told to force the ring) */
 	OPF_QUICK = 1 << 5,  /* on a local filesystem: kinds that are mostly quick (op.c) are done at once on the
-	                        calling thread as long as they have been quick (quick.h) */
+	                        calling thread as long as they have been quick (quick.h); with OPENAT's RESOLVE_CACHED:
+	                        then without that */
 	OPF_LINK = 1 << 4,   /* in the ring: the next op submitted on this ring is linked
 	                        behind this one (IOSQE_IO_LINK); it ends with
 	                        -ECANCELED when this one fails or is short */

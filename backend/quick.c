@@ -21,17 +21,23 @@ bool quick_took(struct quick *q, uint64_t took_ns, uint64_t now_ns)
 	return true;
 }
 
+/** class_of() - looking a name up waits for the same blocks whether it is opened or looked at; creating one waits for others. */
+static enum op_kind class_of(const struct op *op)
+{
+	return op->kind == OP_OPENAT && op->how.flags & O_PATH ? OP_STATX : (enum op_kind)op->kind;
+}
+
 bool ring_op_is_quick(const struct ring *r, const struct op *op)
 {
 	if (!(op->flags & OPF_QUICK) || op->flags & (OPF_ASYNC | OPF_WORKER) || !(op_row(op)->flags & OPT_QUICK))
 		return false;
 	if (r->b->cfg.no_quick || r->b->cfg.force_ring)
 		return false;
-	if (op->kind == OP_OPENAT && (!op_makes_name(op) || op->how.flags & O_TRUNC))
+	if (op->kind == OP_OPENAT && !(op->how.flags & O_PATH) && (!op_makes_name(op) || op->how.flags & O_TRUNC))
 		return false;
 	if (op->kind == OP_SETATTR && ((const struct setattr_args *)op->buf)->valid & SETATTR_SIZE)
 		return false; /* frees blocks: as many as there are */
-	return quick_allowed(&r->quick[op->kind], stats_now_ns());
+	return quick_allowed(&r->quick[class_of(op)], stats_now_ns());
 }
 
 void ring_note_quick(struct ring *r, struct op *op, uint64_t begin_ns)
@@ -39,5 +45,5 @@ void ring_note_quick(struct ring *r, struct op *op, uint64_t begin_ns)
 	uint64_t now_ns = stats_now_ns();
 
 	RING_COUNT(r, quick, 1);
-	RING_COUNT(r, quick_slow, quick_took(&r->quick[op->kind], now_ns - begin_ns, now_ns));
+	RING_COUNT(r, quick_slow, quick_took(&r->quick[class_of(op)], now_ns - begin_ns, now_ns));
 }

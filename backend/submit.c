@@ -404,6 +404,12 @@ static bool cancel_here(struct ring *r, struct op *op)
 
 /* ---- ring_submit() ----------------------------------------------------------------------- */
 
+/** cached_only() - a look-up that is to fail rather than wait. While such are quick it may as well be done. */
+static bool cached_only(const struct op *op)
+{
+	return op->kind == OP_OPENAT && op->how.resolve & RESOLVE_CACHED;
+}
+
 static void prepare(struct ring *r, struct op *op)
 {
 	struct op_slot *slot = op_slot(op);
@@ -418,9 +424,11 @@ static void prepare(struct ring *r, struct op *op)
 		op->start_ns = stats_now_ns();
 	}
 	op->place = place_of(r, op);
-	slot->quick = op->place != OP_PLACE_INLINE && ring_op_is_quick(r, op);
-	if (slot->quick)
+	slot->quick = (op->place != OP_PLACE_INLINE || cached_only(op)) && ring_op_is_quick(r, op);
+	if (slot->quick) {
 		op->place = OP_PLACE_INLINE;
+		op->how.resolve &= ~(uint64_t)RESOLVE_CACHED;
+	}
 	if (op->kind == OP_OPENAT && op->place == OP_PLACE_RING && r->b->cfg.force_ring)
 		op->how.resolve &= ~(uint64_t)RESOLVE_CACHED;
 	if (r->b->inject.rules_count)

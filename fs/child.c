@@ -175,9 +175,9 @@ static void child_opened(struct op *op)
 {
 	struct child *c = op->owner;
 	struct thread_stats *st = &c->request->thread->stats;
-	bool hot = op->how.resolve & RESOLVE_CACHED;
+	bool hot = op->flags & OPF_INLINE;
 
-	if (hot && op->res == -EAGAIN) {
+	if (op->how.resolve & RESOLVE_CACHED && op->res == -EAGAIN) {
 		stats_add(&st->lookups_cold, 1);
 		child_open(c, false);
 		return;
@@ -201,13 +201,18 @@ static void child_opened(struct op *op)
 	child_stat(c);
 }
 
-/** child_open() - @hot: only what the kernel has in its caches, on this thread; else through the ring. */
+/**
+ * child_open() - @hot: on this thread, only what the kernel has in its caches, or while look-ups are quick (quick.h) all; else
+ * through the ring
+ */
 static void child_open(struct child *c, bool hot)
 {
+	const struct inode *dir = c->parent ? c->parent : c->request->inode;
+	struct mount *m = c->request->mount;
 	struct op *op;
 
 	c->fd = -1;
-	server_make_room(c->request->mount);
+	server_make_room(m);
 	op = child_op(c, OP_OPENAT, child_opened);
 	if (!op)
 		return;
@@ -216,6 +221,8 @@ static void child_open(struct child *c, bool hot)
 	op->how.flags = O_PATH | O_NOFOLLOW | O_CLOEXEC;
 	op->how.resolve = hot ? RESOLVE_CACHED : 0;
 	op->flags = hot ? OPF_INLINE : OPF_ASYNC;
+	if (hot && m->backing[dir->fs].local)
+		op->flags |= OPF_QUICK;
 	ring_submit(op);
 }
 
