@@ -56,9 +56,14 @@ static void synced(struct op *op)
 	struct proof saved;
 
 	atomic_fetch_add_explicit(&d->background_syncs, 1, memory_order_relaxed);
-	dfile_lock(f, &saved);
+	/* The kernel tells each open file of a failed write-back, but of a failed flush or journal only the caller of the sync,
+	   which is us: so it counts as a failed FLUSH, and each open file hears of it at its next sync. */
 	if (op->res < 0)
-		proof_refuse(&f->proof, PROOF_ERROR); /* each open file hears of it at its own next sync, from the kernel */
+		atomic_fetch_add(&d->ns->flusher.errors, 1);
+	dfile_lock(f, &saved);
+	proof_error_check(&f->proof, atomic_load(&d->ns->flusher.errors));
+	if (op->res < 0)
+		proof_sync_failed(&f->proof, atomic_load(&d->ns->flusher.errors));
 	else
 		proof_sync_end(&f->proof, &f->background_mark, true, &f->background_times, NULL, 0);
 	dfile_unlock(f, &saved);

@@ -23,7 +23,7 @@ struct device {
 	char cache_path[256];          /* queue/write_cache of the disk */
 	char parent[256];              /* sysfs directory of the controller or subsystem */
 	uint32_t nsid;
-	bool write_back;               /* the kernel flushes this disk */
+	_Atomic bool write_back;       /* the kernel flushes this disk */
 	bool write_back_known;
 	/* device_open() */
 	int fd;                        /* the generic character device, or -1 */

@@ -267,7 +267,7 @@ const struct op_row op_table[OP_KINDS_COUNT] = {
 	/* always punted (43..76 us against 30..50), but waits for the disk */
 	ROW_RING(FSYNC, WORKER, IORING_OP_FSYNC, -1, OPT_RETRY | OPT_FILE, prep_fsync, sysop_fsync),
 	/* punted, waits for write-back */
-	ROW_RING(SYNC_RANGE, WORKER, IORING_OP_SYNC_FILE_RANGE, -1, OPT_RETRY | OPT_FILE | OPT_LEN32,
+	ROW_RING(SYNC_RANGE, WORKER, IORING_OP_SYNC_FILE_RANGE, -1, OPT_RETRY | OPT_FILE | OPT_LEN32 | OPT_QUICK,
 		 prep_sync_range, sysop_sync_range),
 	/* punted (5.7 us against 1.6), may wait for the journal */
 	ROW_RING(FALLOCATE, WORKER, IORING_OP_FALLOCATE, -1, OPT_RETRY | OPT_FILE, prep_fallocate,

@@ -118,6 +118,12 @@ void proof_error_check(struct proof *p, uint64_t error_gen)
 		p->error_gen = error_gen;
 }
 
+void proof_sync_failed(struct proof *p, uint64_t error_gen)
+{
+	proof_refuse(p, PROOF_ERROR);
+	p->error_gen = error_gen;
+}
+
 bool proof_clean(const struct proof *p)
 {
 	return p->mapped && p->synced && !p->dirty && !proof_needs_writeback(p);

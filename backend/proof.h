@@ -128,6 +128,8 @@ void proof_refuse(struct proof *p, enum proof_reason reason);
 enum proof_reason proof_ready(struct proof *p, uint64_t device_gen);
 /** proof_error_check() - note whether a device error (@error_gen of them so far) may have hit unsynced data. */
 void proof_error_check(struct proof *p, uint64_t error_gen);
+/** proof_sync_failed() - a sync of ours that no caller waits for failed, as device error @error_gen: every open file is to hear of it. */
+void proof_sync_failed(struct proof *p, uint64_t error_gen);
 /** proof_clean() - proven, and no data that is not durable already. */
 bool proof_clean(const struct proof *p);
 /** proof_needs_writeback() - whether buffered data may not have reached the device. */

@@ -98,6 +98,7 @@ static void settle(struct sync_call *c, const struct proof_extents *look)
 
 	durability_look(c->durable);
 	dfile_lock(f, &saved);
+	proof_error_check(&f->proof, atomic_load(&c->durable->ns->flusher.errors)); /* before the file counts as clean */
 	before = f->proof.mapped && f->proof.synced;
 	proof_sync_end(&f->proof, &c->mark, true, c->datasync ? NULL : &c->times, look, c->generation);
 	if (!before && f->proof.mapped && f->proof.synced)
@@ -220,7 +221,8 @@ static void take_ticket(struct sync_call *c)
 {
 	struct durability *d = c->durable;
 
-	if (!device_volatile(&d->ns->device)) {
+	/* asked again each time: an administrator's change of queue/write_cache is no event */
+	if (!device_volatile(&d->ns->device) && !device_cache_look(&d->ns->device)) {
 		flush_done(c, &d->no_cache);
 		return;
 	}
@@ -251,12 +253,22 @@ static void written_back(struct op *op)
 		take_ticket(c);
 }
 
+/**
+ * write_back() - and wait
+ *
+ * Also where all was written with O_DIRECT, which has reached the device when it is answered, but for two cases: pages that
+ * somebody dirties again meanwhile cannot be dropped. The write then either goes through the page cache (ext4 writes it back
+ * itself, fs/ext4/file.c ext4_dio_write_iter(); xfs does not, fs/xfs/xfs_file.c xfs_file_write_iter(), ENOTBLK), or is done and
+ * the file's next sync is EIO (mm/filemap.c, dio_warn_stale_pagecache()): sync_file_range() tells of it, as fsync does.
+ */
 static void write_back(struct sync_call *c)
 {
 	struct op *op = sync_op(c, OP_SYNC_RANGE, written_back);
 
 	if (!op)
 		return;
+	if (!c->dirty)
+		op->flags = OPF_QUICK; /* most likely there is nothing */
 	op->arg = SYNC_FILE_RANGE_WRITE_AND_WAIT;
 	ring_submit(op);
 }
@@ -268,17 +280,15 @@ static void early_ticket_done(struct flush_ticket *t)
 
 static void flush_start(struct sync_call *c)
 {
-	bool dirty = c->dirty;
-
 	if (c->clean)
 		flush_done(c, &c->durable->clean);
-	else if (c->durable->faults & DURABILITY_FAULT_EARLY_FLUSH && dirty && device_volatile(&c->durable->ns->device)) {
+	else if (c->durable->faults & DURABILITY_FAULT_EARLY_FLUSH && c->dirty && device_volatile(&c->durable->ns->device)) {
 		c->ticket = (struct flush_ticket){ .ring = c->ring, .done = early_ticket_done };
 		flush_request(&c->durable->ns->flusher, &c->ticket);
-	} else if (dirty && !(c->durable->faults & DURABILITY_FAULT_NO_WRITEBACK)) {
-		write_back(c);
+	} else if (c->durable->faults & DURABILITY_FAULT_NO_WRITEBACK) {
+		take_ticket(c);
 	} else {
-		take_ticket(c); /* what is written with O_DIRECT has reached the device when it is answered */
+		write_back(c);
 	}
 }
 

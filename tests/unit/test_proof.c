@@ -112,6 +112,28 @@ static void test_refused(void)
 	CHECK_EQ(proof_ready(&p, 0), PROOF_SHARED);
 }
 
+static void test_error_without_caller(void)
+{
+	struct proof p;
+
+	make(&p);
+	do_write(&p, 0, 1, PROOF_WRITE_BUFFERED, 1);
+	CHECK_EQ(p.error_gen, 0);
+	proof_sync_failed(&p, 7);
+	CHECK_EQ(p.error_gen, 7);
+	CHECK_EQ(proof_ready(&p, 0), PROOF_ERROR);
+	real_sync(&p, false, &whole);
+	CHECK_EQ(p.error_gen, 7); /* whoever has not heard of it still has to */
+	CHECK_EQ(proof_ready(&p, 0), PROOF_ERROR);
+	/* a device error before the file counts as clean */
+	make(&p);
+	do_write(&p, 0, 1, PROOF_WRITE_BUFFERED, 1);
+	proof_error_check(&p, 3);
+	real_sync(&p, false, &whole);
+	CHECK(!p.dirty);
+	CHECK_EQ(p.error_gen, 3);
+}
+
 static void test_holes(void)
 {
 	const struct proof_extents two = { .good = true, .size = 64 * 1024, .blocks = 64, .count = 2,
@@ -288,6 +310,7 @@ int main(void)
 	test_overwrites();
 	test_ends();
 	test_refused();
+	test_error_without_caller();
 	test_holes();
 	test_races();
 	test_durable_writes();
