@@ -312,7 +312,7 @@ int dfile_watch(struct dfile *f, int fd)
 
 	pthread_mutex_lock(&d->table_lock);
 	if (!f->watched)
-		res = watch_add(&d->watch, fd);
+		res = watch_add(&d->watch, fd, &f->watch_id);
 	f->watched = res == 0;
 	pthread_mutex_unlock(&d->table_lock);
 	return res;
@@ -383,7 +383,7 @@ void dfile_change_end(struct dfile *f)
 
 /* ---- what others do ---------------------------------------------------------------------------- */
 
-static void opened_elsewhere(struct dfile *f)
+static void used_elsewhere(struct dfile *f)
 {
 	struct proof saved;
 
@@ -392,16 +392,16 @@ static void opened_elsewhere(struct dfile *f)
 	dfile_unlock(f, &saved);
 }
 
-static void found_open(void *arg, uint64_t ino)
+static void found_other(void *arg, const struct watch_id *id)
 {
 	struct durability *d = arg;
 
+	/* all of them are looked at: others touch our proven files seldom */
 	pthread_mutex_lock(&d->table_lock);
-	for (unsigned n = 0; n < DFILE_BUCKETS && !ino; n++)
+	for (unsigned n = 0; n < DFILE_BUCKETS; n++)
 		for (struct dfile *f = d->bucket[n]; f; f = f->next)
-			opened_elsewhere(f);
-	if (ino && *place_of(d, ino))
-		opened_elsewhere(*place_of(d, ino));
+			if (!id || (f->watched && watch_same(&f->watch_id, id)))
+				used_elsewhere(f);
 	pthread_mutex_unlock(&d->table_lock);
 }
 
@@ -409,7 +409,7 @@ void durability_look(struct durability *d)
 {
 	struct namespace *ns = d->ns;
 
-	watch_take(&d->watch, found_open, d);
+	watch_take(&d->watch, found_other, d);
 	pthread_mutex_lock(&ns->events_lock);
 	if (device_events_take(&ns->device, ns->events_fd)) {
 		flusher_reset(&ns->flusher);

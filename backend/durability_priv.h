@@ -31,6 +31,7 @@ struct dfile {
 	uint64_t ino;
 	uint32_t refs;           /* table lock */
 	bool watched;            /* table lock */
+	struct watch_id watch_id; /* valid with watched: table lock */
 	pthread_mutex_t lock;    /* guards proof */
 	struct proof proof;
 	/* background: guarded by background_lock */
@@ -70,9 +71,9 @@ struct durability {
 /** dfile_lock() - take the lock; with the fault keep_proof what happens until dfile_unlock() leaves a proof as it is. */
 void dfile_lock(struct dfile *f, struct proof *saved);
 void dfile_unlock(struct dfile *f, const struct proof *saved);
-/** dfile_watch() - have others' opens of it reported; @fd: any descriptor of it. Return: 0 or -errno. Thread: any. */
+/** dfile_watch() - have others' opens and changes of it reported; @fd: any descriptor of it. Return: 0 or -errno. Thread: any. */
 int dfile_watch(struct dfile *f, int fd);
-/** durability_look() - learn what others did: opens in SOURCE, resets of the device. Thread: any; no dfile lock held. */
+/** durability_look() - learn what others did: opens and changes in SOURCE, resets of the device. Thread: any; no dfile lock held. */
 void durability_look(struct durability *d);
 /** background_add() - sync the timestamps of @f soon. Thread: owner of @r. Return: false: not possible, sync now. */
 bool background_add(struct ring *r, struct dfile *f, int fd);

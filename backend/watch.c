@@ -4,17 +4,19 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stddef.h>
+#include <string.h>
 #include <sys/fanotify.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include "util/errno_util.h"
 
+#define EVENTS (FAN_OPEN | FAN_MODIFY)
+
 int watch_init(struct watch *w)
 {
 	w->pid = getpid();
-	w->fd = (int)errno_result(fanotify_init(FAN_CLASS_NOTIF | FAN_CLOEXEC | FAN_NONBLOCK | FAN_UNLIMITED_MARKS,
-						O_RDONLY | O_CLOEXEC | O_LARGEFILE | O_NOATIME));
+	w->fd = (int)errno_result(fanotify_init(FAN_CLASS_NOTIF | FAN_CLOEXEC | FAN_NONBLOCK | FAN_UNLIMITED_MARKS | FAN_REPORT_FID, O_RDONLY));
 	if (w->fd < 0)
 		return w->fd;
 	pthread_mutex_init(&w->lock, NULL);
@@ -30,26 +32,70 @@ void watch_fini(struct watch *w)
 	pthread_mutex_destroy(&w->lock);
 }
 
-int watch_add(struct watch *w, int fd)
+/** take_id() - false: such a handle is not known here. */
+static bool take_id(struct watch_id *id, int type, const unsigned char *bytes, uint32_t size)
 {
-	return (int)errno_result(fanotify_mark(w->fd, FAN_MARK_ADD, FAN_OPEN, fd, NULL));
+	if (size > WATCH_HANDLE_MAX)
+		return false;
+	*id = (struct watch_id){ .type = type, .size = size };
+	memcpy(id->handle, bytes, size);
+	return true;
+}
+
+bool watch_same(const struct watch_id *a, const struct watch_id *b)
+{
+	return a->type == b->type && a->size == b->size && !memcmp(a->handle, b->handle, a->size);
+}
+
+int watch_add(struct watch *w, int fd, struct watch_id *ret_id)
+{
+	union {
+		struct file_handle h;
+		char room[sizeof(struct file_handle) + WATCH_HANDLE_MAX];
+	} u = { .h.handle_bytes = WATCH_HANDLE_MAX };
+	int mount_id, res;
+
+	res = (int)errno_result(name_to_handle_at(fd, "", &u.h, &mount_id, AT_EMPTY_PATH));
+	if (res < 0)
+		return res;
+	if (!take_id(ret_id, u.h.handle_type, u.h.f_handle, u.h.handle_bytes))
+		return -EOVERFLOW;
+	return (int)errno_result(fanotify_mark(w->fd, FAN_MARK_ADD, EVENTS, fd, NULL));
 }
 
 void watch_remove(struct watch *w, int fd)
 {
-	(void)fanotify_mark(w->fd, FAN_MARK_REMOVE, FAN_OPEN, fd, NULL); /* see watch.h */
+	(void)fanotify_mark(w->fd, FAN_MARK_REMOVE, EVENTS, fd, NULL); /* see watch.h */
+}
+
+/** event_id() - the file that an event of @len bytes is about; false: it says none. */
+static bool event_id(const char *event, size_t len, size_t at, struct watch_id *ret)
+{
+	struct fanotify_event_info_header info;
+	struct file_handle h;
+	const size_t handle = offsetof(struct fanotify_event_info_fid, handle);
+
+	for (; at + sizeof(info) <= len; at += info.len) {
+		memcpy(&info, event + at, sizeof(info));
+		if (info.len < sizeof(info) || info.len > len - at)
+			return false;
+		if (info.info_type != FAN_EVENT_INFO_TYPE_FID || info.len < handle + sizeof(h))
+			continue;
+		memcpy(&h, event + at + handle, sizeof(h));
+		return h.handle_bytes <= info.len - handle - sizeof(h) &&
+		       take_id(ret, h.handle_type, (const unsigned char *)event + at + handle + sizeof(h), h.handle_bytes);
+	}
+	return false;
 }
 
 static void take_event(const struct watch *w, const struct fanotify_event_metadata *e, watch_found_fn found, void *arg)
 {
-	struct stat st;
+	struct watch_id id;
 
-	if (e->mask & FAN_Q_OVERFLOW || e->fd < 0)
-		found(arg, 0);
+	if (e->mask & FAN_Q_OVERFLOW)
+		found(arg, NULL);
 	else if (e->pid != w->pid)
-		found(arg, fstat(e->fd, &st) == 0 ? (uint64_t)st.st_ino : 0);
-	if (e->fd >= 0)
-		(void)close(e->fd); /* read only */
+		found(arg, event_id((const char *)e, e->event_len, e->metadata_len, &id) ? &id : NULL);
 }
 
 void watch_take(struct watch *w, watch_found_fn found, void *arg)
@@ -69,7 +115,7 @@ void watch_take(struct watch *w, watch_found_fn found, void *arg)
 		if (len < 0 && errno == EINTR)
 			continue;
 		if (len < 0 && errno != EAGAIN)
-			found(arg, 0); /* an event that could not be opened is lost */
+			found(arg, NULL); /* events may be lost */
 		if (len <= 0)
 			break;
 		for (; FAN_EVENT_OK(e, len); e = FAN_EVENT_NEXT(e, len))
