@@ -319,6 +319,9 @@ void op_reuse(struct op *op);
  */
 void ring_submit(struct op *op);
 
+/** ring_quick_now() - whether an op of @kind (look-ups: STATX) with OPF_QUICK would be done at once just now. Owner only. */
+bool ring_quick_now(const struct ring *r, enum op_kind kind);
+
 /**
  * ring_wait() - submit what is queued, collect completions, then run their callbacks
  * @sleep: true: wait until there is at least one (or a post, or one second is over)

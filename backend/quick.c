@@ -27,17 +27,20 @@ static enum op_kind class_of(const struct op *op)
 	return op->kind == OP_OPENAT && op->how.flags & O_PATH ? OP_STATX : (enum op_kind)op->kind;
 }
 
+bool ring_quick_now(const struct ring *r, enum op_kind kind)
+{
+	return !r->b->cfg.no_quick && !r->b->cfg.force_ring && quick_allowed(&r->quick[kind], stats_now_ns());
+}
+
 bool ring_op_is_quick(const struct ring *r, const struct op *op)
 {
 	if (!(op->flags & OPF_QUICK) || op->flags & (OPF_ASYNC | OPF_WORKER) || !(op_row(op)->flags & OPT_QUICK))
-		return false;
-	if (r->b->cfg.no_quick || r->b->cfg.force_ring)
 		return false;
 	if (op->kind == OP_OPENAT && !(op->how.flags & O_PATH) && (!op_makes_name(op) || op->how.flags & O_TRUNC))
 		return false;
 	if (op->kind == OP_SETATTR && ((const struct setattr_args *)op->buf)->valid & SETATTR_SIZE)
 		return false; /* frees blocks: as many as there are */
-	return quick_allowed(&r->quick[class_of(op)], stats_now_ns());
+	return ring_quick_now(r, class_of(op));
 }
 
 void ring_note_quick(struct ring *r, struct op *op, uint64_t begin_ns)

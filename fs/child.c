@@ -50,48 +50,49 @@ static void child_dropped(struct ring_post *p)
  * child_changed() - whether somebody else has changed the data of a file that is open here
  *
  * The inode was not known when the first statx was made; what requests of ours did since is not
- * somebody else's, so look again. @fd: of the file.
+ * somebody else's, so look again. @fd: of the file; -1: the inode's own (if that has just been closed, its next getattr finds
+ * the change).
  */
 static bool child_changed(struct child *c, int fd)
 {
 	struct mount *m = c->request->mount;
 	struct inode *i = c->inode;
+	int own = -1, res;
 	uint32_t seq;
 
 	if (i->type != S_IFREG || !coherence_needed(m) || !inode_opens(m->inodes, i))
 		return false;
+	if (fd < 0)
+		fd = own = inode_fd_use(m->inodes, i);
+	if (fd < 0)
+		return false;
 	seq = inode_data_seq(m->inodes, i);
-	if (sys_statx(fd, "", AT_EMPTY_PATH, CHILD_STATX_MASK, &c->stx) < 0)
+	res = sys_statx(fd, "", AT_EMPTY_PATH, CHILD_STATX_MASK, &c->stx);
+	if (own >= 0)
+		inode_fd_unuse(m->inodes, i);
+	if (res < 0)
 		return false;
 	attr_from_statx(i->fs, &c->stx, &c->entry.attr);
 	return coherence_check(m, i, &c->stx, seq);
 }
 
-/** child_identified() - the last step: into the inode table. */
-static void child_identified(struct child *c, int fs, const struct inode_handle *handle)
+/** child_entered() - the last step: c->inode has been found or made. @fd: of it, -1: none; @known: it was there before. */
+static void child_entered(struct child *c, int fd, bool known)
 {
 	struct mount *m = c->request->mount;
-	const struct options *opt = &m->server->opt;
-	int fd = c->fd, close_fd = -1;
+	uint16_t fs = c->inode->fs;
 	bool changed;
 
-	c->inode = inode_add(m->inodes, (uint16_t)fs, &c->stx, handle, c->keep_fd ? -1 : fd, c->parent, c->name, &close_fd);
-	if (!c->inode) {
-		child_fail(c, -ENOMEM);
-		return;
-	}
 	c->entry = (struct fuse_entry_param){
 		.ino = inode_nodeid(c->inode),
 		.attr_timeout = passthrough_attr_timeout(m, c->inode),
-		.entry_timeout = opt->entry_timeout,
+		.entry_timeout = m->server->opt.entry_timeout,
 	};
-	attr_from_statx((uint16_t)fs, &c->stx, &c->entry.attr);
-	/* an inode that had no descriptor yet is hardly open; if it is, its next getattr finds the change */
-	changed = (c->keep_fd || close_fd >= 0) && child_changed(c, fd);
-	if (!c->keep_fd) {
-		server_close(c->request->thread, close_fd, false);
-		c->fd = -1;
-	}
+	attr_from_statx(fs, &c->stx, &c->entry.attr);
+	changed = known && child_changed(c, fd);
+	if (!c->keep_fd)
+		server_close(c->request->thread, c->fd, false);
+	c->fd = -1;
 	if (!changed) {
 		child_finish(c, 0);
 		return;
@@ -100,17 +101,42 @@ static void child_identified(struct child *c, int fs, const struct inode_handle 
 	coherence_drop(m, c->entry.ino, c->request->thread->ring, &c->notification);
 }
 
+/** child_identified() - into the inode table, by its file handle. */
+static void child_identified(struct child *c, int fs, const struct inode_handle *handle)
+{
+	int fd = c->fd, close_fd = -1;
+
+	c->inode = inode_add(c->request->mount->inodes, (uint16_t)fs, &c->stx, handle, c->keep_fd ? -1 : fd, c->parent, c->name, &close_fd);
+	if (!c->inode) {
+		child_fail(c, -ENOMEM);
+		return;
+	}
+	c->fd = close_fd;
+	/* an inode that had no descriptor yet is hardly open; if it is, its next getattr finds the change */
+	child_entered(c, fd, c->keep_fd || close_fd >= 0);
+}
+
+/** child_held() - into the inode table without a file handle. Return false when it takes one. */
+static bool child_held(struct child *c, int fs)
+{
+	int fd = c->fd, close_fd;
+
+	if (c->keep_fd || !c->request->mount->backing[fs].local)
+		return false;
+	c->inode = inode_held_add(c->request->mount->inodes, (uint16_t)fs, &c->stx, fd, c->parent, c->name, &close_fd);
+	if (!c->inode)
+		return false;
+	c->request->thread->lookups_again = close_fd >= 0;
+	c->fd = close_fd;
+	child_entered(c, fd, close_fd >= 0);
+	return true;
+}
+
 static void child_handled(struct op *op)
 {
 	struct child *c = op->owner;
 	struct inode_handle handle = { .len = 0 };
-	dev_t dev = makedev(c->stx.stx_dev_major, c->stx.stx_dev_minor);
-	int fs = server_backing(c->request->mount, dev, c->fd);
 
-	if (fs < 0) {
-		child_fail(c, fs);
-		return;
-	}
 	if (op->res >= 0 && c->fh.h.handle_bytes <= INODE_HANDLE_MAX) {
 		handle.len = (uint8_t)c->fh.h.handle_bytes;
 		handle.type = c->fh.h.handle_type;
@@ -119,7 +145,7 @@ static void child_handled(struct op *op)
 		child_fail(c, op->res);
 		return;
 	}
-	child_identified(c, fs, &handle);
+	child_identified(c, c->fs, &handle);
 }
 
 static struct op *child_op(struct child *c, enum op_kind kind, op_done_fn done)
@@ -144,6 +170,13 @@ static void child_stated(struct op *op)
 		child_fail(c, op->res);
 		return;
 	}
+	c->fs = server_backing(c->request->mount, makedev(c->stx.stx_dev_major, c->stx.stx_dev_minor), c->fd);
+	if (c->fs < 0) {
+		child_fail(c, c->fs);
+		return;
+	}
+	if (child_held(c, c->fs))
+		return;
 	op = child_op(c, OP_NAME_TO_HANDLE, child_handled);
 	if (!op)
 		return;
@@ -167,6 +200,14 @@ static void child_stat(struct child *c)
 	op->arg2 = CHILD_STATX_MASK;
 	op->buf = &c->stx;
 	ring_submit(op);
+}
+
+/** child_local() - whether the directory lies on a local filesystem. */
+static bool child_local(const struct child *c)
+{
+	const struct inode *dir = c->parent ? c->parent : c->request->inode;
+
+	return c->request->mount->backing[dir->fs].local;
 }
 
 static void child_open(struct child *c, bool hot);
@@ -207,12 +248,10 @@ static void child_opened(struct op *op)
  */
 static void child_open(struct child *c, bool hot)
 {
-	const struct inode *dir = c->parent ? c->parent : c->request->inode;
-	struct mount *m = c->request->mount;
 	struct op *op;
 
 	c->fd = -1;
-	server_make_room(m);
+	server_make_room(c->request->mount);
 	op = child_op(c, OP_OPENAT, child_opened);
 	if (!op)
 		return;
@@ -221,17 +260,67 @@ static void child_open(struct child *c, bool hot)
 	op->how.flags = O_PATH | O_NOFOLLOW | O_CLOEXEC;
 	op->how.resolve = hot ? RESOLVE_CACHED : 0;
 	op->flags = hot ? OPF_INLINE : OPF_ASYNC;
-	if (hot && m->backing[dir->fs].local)
+	if (hot && child_local(c))
 		op->flags |= OPF_QUICK;
+	ring_submit(op);
+}
+
+static void child_looked(struct op *op)
+{
+	struct child *c = op->owner;
+	struct mount *m = c->request->mount;
+	int fs;
+
+	if (op->res < 0) {
+		stats_add(&c->request->thread->stats.lookups_hot, 1);
+		child_fail(c, op->res);
+		return;
+	}
+	fs = server_backing_known(m, makedev(c->stx.stx_dev_major, c->stx.stx_dev_minor));
+	if (fs >= 0 && m->backing[fs].local)
+		c->inode = inode_held_known(m->inodes, (uint16_t)fs, &c->stx, c->mark, c->parent, c->name);
+	if (!c->inode) {
+		c->request->thread->lookups_again = false;
+		child_open(c, true);
+		return;
+	}
+	stats_add(&c->request->thread->stats.lookups_hot, 1);
+	stats_add(&c->request->thread->stats.lookups_again, 1);
+	child_entered(c, -1, true);
+}
+
+/**
+ * child_look() - a name that is likely to be one of an inode that has a descriptor: the kernel asks again when its trust in the
+ * name has run out. One statx tells; if not, the name is opened after all.
+ */
+static void child_look(struct child *c)
+{
+	struct op *op = child_op(c, OP_STATX, child_looked);
+
+	if (!op)
+		return;
+	c->mark = inode_table_mark(c->request->mount->inodes);
+	op->fd = c->parent_fd;
+	op->path = c->name;
+	op->arg = AT_SYMLINK_NOFOLLOW | AT_NO_AUTOMOUNT;
+	op->arg2 = CHILD_STATX_MASK;
+	op->buf = &c->stx;
+	op->flags = OPF_QUICK;
 	ring_submit(op);
 }
 
 void child_lookup(struct child *c)
 {
+	struct server_thread *t = c->request->thread;
+
 	c->keep_fd = false;
 	c->tries = 0;
 	c->inode = NULL;
-	child_open(c, true);
+	c->fd = -1;
+	if (t->lookups_again && !c->made && child_local(c) && ring_quick_now(t->ring, OP_STATX))
+		child_look(c);
+	else
+		child_open(c, true);
 }
 
 void child_of_fd(struct child *c, int fd, bool keep_fd)

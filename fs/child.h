@@ -4,7 +4,9 @@
  * its attributes: what lookup, readdirplus and everything that creates share.
  *
  * The steps: open the name O_PATH (from the kernel's caches at once, or through
- * the ring when it may wait for the disk), statx, file handle, inode table.
+ * the ring when it may wait for the disk), statx, inode table; the file handle where
+ * an open descriptor does not tell who it is (inode.h). While look-ups meet inodes that
+ * are known, a statx of the name comes first, and is mostly all.
  */
 #ifndef URINGFS_CHILD_H
 #define URINGFS_CHILD_H
@@ -17,13 +19,15 @@ struct child {
 	int parent_fd;          /* O_PATH of the directory, in use by the request */
 	struct inode *parent;   /* borrowed from the request */
 	const char *name;       /* borrowed until done */
+	bool made;              /* it has just been made: no inode is known by it */
 	void (*done)(struct child *c);
 	/* result: 0, or -errno; on success entry and inode */
 	int64_t res;
 	struct fuse_entry_param entry; /* nlookup counts it */
 	struct inode *inode;    /* a reference, put by child_put() */
 	/* private */
-	int fd;
+	int fd, fs;             /* fs: index of the backing filesystem */
+	uint32_t mark;          /* of the inode table, before the look */
 	bool keep_fd;           /* fd is no O_PATH descriptor and stays the caller's */
 	uint8_t tries;
 	struct notification notification;

@@ -61,9 +61,8 @@ static struct inode *record_alloc(struct inode_table *t)
 	memset(i, 0, sizeof(*i));
 	i->index = page * PAGE_INODES + bit;
 	i->fd = -1;
-	if (++t->generation == 0)
-		t->generation = 1;
-	i->generation = t->generation;
+	i->generation = t->generation + 1 ? t->generation + 1 : 1;
+	atomic_store_explicit(&t->generation, i->generation, memory_order_release);
 	if (++t->live > t->live_max)
 		t->live_max = t->live;
 	return i;
@@ -286,13 +285,14 @@ static bool same_file(const struct inode *i, const struct statx *stx, const stru
 	return i->btime_sec == stx->stx_btime.tv_sec && i->btime_nsec == stx->stx_btime.tv_nsec;
 }
 
-static struct inode_extra *extra_of(struct inode *i)
+struct inode_extra *inode_extra_of(struct inode *i)
 {
 	if (!i->extra)
 		i->extra = calloc(1, sizeof(*i->extra));
 	return i->extra;
 }
 
+/** set_identity() - @h NULL: its handle is asked for when its descriptor is to go. */
 static int set_identity(struct inode *i, uint16_t fs, const struct statx *stx, const struct inode_handle *h)
 {
 	i->fs = fs;
@@ -300,16 +300,8 @@ static int set_identity(struct inode *i, uint16_t fs, const struct statx *stx, c
 	i->type = stx->stx_mode & S_IFMT;
 	i->btime_sec = stx->stx_btime.tv_sec;
 	i->btime_nsec = stx->stx_btime.tv_nsec;
-	if (h->len <= INODE_HANDLE_INLINE) {
-		i->handle_type = h->type;
-		i->handle_len = h->len;
-		memcpy(i->handle_bytes, h->bytes, h->len);
-		return 0;
-	}
-	if (!extra_of(i) || !(i->extra->handle = malloc(sizeof(*h))))
-		return -ENOMEM;
-	*i->extra->handle = *h;
-	return 0;
+	i->handle_late = !h;
+	return h ? inode_handle_set(i, h) : 0;
 }
 
 /** set_way() - remember parent and name. Lock held. Failure leaves it without a way (ESTALE once its descriptor is gone). */
@@ -323,7 +315,7 @@ static void set_way(struct inode_table *t, struct inode *i, struct inode *parent
 	if (old == parent->index && i->extra->name && !strcmp(i->extra->name, name))
 		return;
 	copy = strdup(name);
-	if (!copy || !extra_of(i)) {
+	if (!copy || !inode_extra_of(i)) {
 		free(copy);
 		return;
 	}
@@ -340,6 +332,27 @@ static void set_way(struct inode_table *t, struct inode *i, struct inode *parent
 	}
 }
 
+struct inode *inode_make(struct inode_table *t, uint16_t fs, const struct statx *stx, const struct inode_handle *handle)
+{
+	struct inode *i = record_alloc(t);
+
+	if (i && set_identity(i, fs, stx, handle) < 0) {
+		extra_free(t, i);
+		record_free(t, i);
+		i = NULL;
+	}
+	if (i)
+		hash_insert(t, i);
+	return i;
+}
+
+void inode_looked_up(struct inode_table *t, struct inode *i, struct inode *parent, const char *name)
+{
+	i->nlookup++;
+	i->refs++;
+	set_way(t, i, parent, name);
+}
+
 struct inode *inode_add(struct inode_table *t, uint16_t fs, const struct statx *stx, const struct inode_handle *handle,
 			int fd, struct inode *parent, const char *name, int *ret_close_fd)
 {
@@ -348,28 +361,20 @@ struct inode *inode_add(struct inode_table *t, uint16_t fs, const struct statx *
 	*ret_close_fd = fd;
 	pthread_mutex_lock(&t->lock);
 	i = inode_find(t, fs, stx->stx_ino);
+	if (i)
+		(void)inode_handle_settle(t, i); /* without one it is taken for another file, and the kernel learns of that one */
 	if (i && !same_file(i, stx, handle)) {
 		hash_remove(t, i); /* its number has been given to another file */
 		i = NULL;
 	}
-	if (!i) {
-		i = record_alloc(t);
-		if (i && set_identity(i, fs, stx, handle) < 0) {
-			extra_free(t, i);
-			record_free(t, i);
-			i = NULL;
-		}
-		if (i)
-			hash_insert(t, i);
-	}
+	if (!i)
+		i = inode_make(t, fs, stx, handle);
 	if (i) {
-		i->nlookup++;
-		i->refs++;
 		if (fd >= 0 && i->fd < 0) {
 			inode_fd_attach(t, i, fd);
 			*ret_close_fd = -1;
 		}
-		set_way(t, i, parent, name);
+		inode_looked_up(t, i, parent, name);
 	}
 	pthread_mutex_unlock(&t->lock);
 	return i;

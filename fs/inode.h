@@ -67,6 +67,7 @@ struct inode {
 	bool hashed : 1;
 	bool in_lru : 1;
 	bool cached : 1;     /* it was open in a way that fills the kernel's page cache */
+	bool handle_late : 1; /* its file handle has not been asked for yet: it has a descriptor */
 	bool data_known : 1; /* data_* say what the kernel's page cache was filled from */
 	uint16_t changers;   /* requests of ours that are changing its data */
 	uint32_t refs;
@@ -125,6 +126,27 @@ int inode_put_fd(struct inode_table *t, struct inode *i);
  */
 struct inode *inode_add(struct inode_table *t, uint16_t fs, const struct statx *stx, const struct inode_handle *handle,
 			int fd, struct inode *parent, const char *name, int *ret_close_fd);
+/*
+ * inode_held.c. The descriptor that an inode has keeps its file from being freed, and so its number from being given to another:
+ * on a filesystem where numbers are unique (struct backing_fs, local) the number alone tells the file then. Its file handle is
+ * asked for only when the descriptor is to go.
+ */
+/** inode_table_mark() - to be taken before the statx whose answer is given to inode_held_known(). Thread: any. */
+uint32_t inode_table_mark(struct inode_table *t);
+/**
+ * inode_held_known() - the inode of a file that was looked at by its name; nlookup + 1, refs + 1
+ * @mark: from before that
+ * Return: NULL: it is not known, or has no descriptor, or has been known only since then; open it to find out
+ */
+struct inode *inode_held_known(struct inode_table *t, uint16_t fs, const struct statx *stx, uint32_t mark, struct inode *parent,
+			       const char *name);
+/**
+ * inode_held_add() - as inode_add(), for a file whose handle has not been asked for
+ * @fd: O_PATH descriptor of it
+ * Return: NULL: inode_add() with its file handle must decide
+ */
+struct inode *inode_held_add(struct inode_table *t, uint16_t fs, const struct statx *stx, int fd, struct inode *parent,
+			     const char *name, int *ret_close_fd);
 /** inode_forget() - nlookup - @n (a too large @n counts as all). Returns a descriptor to close, or -1. */
 int inode_forget(struct inode_table *t, uint64_t nodeid, uint64_t n);
 /** inode_handle_get() - copy the file handle; len 0: it has none. */

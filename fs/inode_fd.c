@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /* inode_fd.c - the O_PATH descriptors of inodes: use, LRU, eviction. */
 #include <assert.h>
+#include <errno.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "fs/inode_table.h"
@@ -114,7 +116,7 @@ int inode_fd_evict(struct inode_table *t)
 	int fd = -1;
 
 	pthread_mutex_lock(&t->lock);
-	if (t->lru_tail) {
+	if (t->lru_tail && inode_handle_settle(t, &t->inodes[t->lru_tail]) == 0) {
 		fd = inode_fd_detach(t, &t->inodes[t->lru_tail]);
 		atomic_fetch_add_explicit(&t->cfg.budget->evicted, 1, memory_order_relaxed);
 	}
@@ -139,4 +141,18 @@ void inode_handle_get(const struct inode *i, struct inode_handle *ret)
 	ret->type = i->handle_type;
 	ret->len = i->handle_len;
 	memcpy(ret->bytes, i->handle_bytes, i->handle_len);
+}
+
+int inode_handle_set(struct inode *i, const struct inode_handle *h)
+{
+	if (h->len <= INODE_HANDLE_INLINE) {
+		i->handle_type = h->type;
+		i->handle_len = h->len;
+		memcpy(i->handle_bytes, h->bytes, h->len);
+		return 0;
+	}
+	if (!inode_extra_of(i) || !(i->extra->handle = malloc(sizeof(*h))))
+		return -ENOMEM;
+	*i->extra->handle = *h;
+	return 0;
 }

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * inode_table.h - inside of the inode table; for inode.c, inode_fd.c and inode_data.c only.
+ * inode_table.h - inside of the inode table; for inode.c, inode_fd.c, inode_held.c and inode_data.c only.
  */
 #ifndef URINGFS_INODE_TABLE_H
 #define URINGFS_INODE_TABLE_H
@@ -26,7 +26,7 @@ struct inode_table {
 	struct inode *inodes;
 	struct page_info *pages;
 	uint32_t inodes_max, pages_used, first_room; /* first_room: page number + 1 */
-	uint32_t generation;
+	_Atomic uint32_t generation; /* of the newest record; also read without the lock */
 	size_t page_size;         /* of the system: memory goes back only where a page holds whole groups */
 	/* linear hashing: one bucket is split per insertion, so that no insertion ever rehashes everything */
 	uint32_t *buckets;
@@ -42,6 +42,16 @@ int inode_fd_take(struct inode_table *t, struct inode *i);
 void inode_fd_give(struct inode_table *t, struct inode *i);
 /** inode_find() - by number; lock held. NULL: unknown. */
 struct inode *inode_find(struct inode_table *t, uint16_t fs, uint64_t ino);
+/** inode_make() - a new record in the hash, with neither references nor look-ups; NULL: no memory. @handle NULL: it is late. Lock held. */
+struct inode *inode_make(struct inode_table *t, uint16_t fs, const struct statx *stx, const struct inode_handle *handle);
+/** inode_looked_up() - nlookup + 1, refs + 1, as inode_add() does. Lock held. */
+void inode_looked_up(struct inode_table *t, struct inode *i, struct inode *parent, const char *name);
+/** inode_extra_of() - i->extra, made if it is not there; NULL: no memory. Lock held. */
+struct inode_extra *inode_extra_of(struct inode *i);
+/** inode_handle_set() - its file handle. Lock held, or nobody else knows @i. Return 0 or -ENOMEM. */
+int inode_handle_set(struct inode *i, const struct inode_handle *h);
+/** inode_handle_settle() - ask for the file handle if that is still to be done: inode_held.c. Lock held. Return 0 or -errno, then it stays late. */
+int inode_handle_settle(struct inode_table *t, struct inode *i);
 /** inode_fd_attach() - give it a descriptor it did not have; lock held. */
 void inode_fd_attach(struct inode_table *t, struct inode *i, int fd);
 /** inode_fd_detach() - take its descriptor away; lock held. Return it, or -1. */

@@ -70,7 +70,7 @@ static void make(struct request *r, uint64_t parent, const char *name, const str
 	if (!request_name(r, name) || !request_inode(r, parent))
 		return;
 	*s = *args;
-	s->child = (struct child){ .request = r, .parent = r->inode, .name = name, .done = make_looked_up };
+	s->child = (struct child){ .request = r, .parent = r->inode, .name = name, .made = true, .done = make_looked_up };
 	request_with_fds(r, make_start);
 }
 

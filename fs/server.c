@@ -179,13 +179,23 @@ static void backing_probe(struct mount *m, struct backing_fs *b, int fd)
 		b->mount_fd = take_fd(&real);
 }
 
-int server_backing(struct mount *m, dev_t dev, int fd)
+int server_backing_known(const struct mount *m, dev_t dev)
 {
-	uint32_t n, count = atomic_load_explicit(&m->backing_count, memory_order_acquire);
+	uint32_t count = atomic_load_explicit(&m->backing_count, memory_order_acquire);
 
-	for (n = 0; n < count; n++)
+	for (uint32_t n = 0; n < count; n++)
 		if (m->backing[n].dev == dev)
 			return (int)n;
+	return -1;
+}
+
+int server_backing(struct mount *m, dev_t dev, int fd)
+{
+	int known = server_backing_known(m, dev);
+	uint32_t n = 0, count;
+
+	if (known >= 0)
+		return known;
 	pthread_mutex_lock(&m->backing_lock);
 	count = atomic_load_explicit(&m->backing_count, memory_order_relaxed);
 	for (; n < count && m->backing[n].dev != dev; n++)

@@ -106,7 +106,8 @@ struct thread_stats {
 	_Atomic uint64_t interrupts;     /* that ended a wait */
 	_Atomic uint64_t dontcache, dontcache_refused; /* reads and writes with RWF_DONTCACHE; that had to do without */
 	_Atomic uint64_t passthrough_opens, passthrough_not[PASSTHROUGH_NOT_COUNT];
-	_Atomic uint64_t lookups_hot, lookups_cold; /* answered from the caches; by waiting for the disk */
+	_Atomic uint64_t lookups_hot, lookups_cold; /* answered at once; by waiting for the disk */
+	_Atomic uint64_t lookups_again; /* of the first: of known inodes, by one statx */
 };
 
 struct server_thread {
@@ -129,6 +130,7 @@ struct server_thread {
 	struct ring_post look_post; /* another thread -> this one: look for requests */
 	atomic_bool look_posted;
 	unsigned parked;          /* requests that wait for a lock */
+	bool lookups_again;       /* the last look-up met a known inode: child.c tries a shorter way first */
 	sem_t started;            /* posted once: start_error is set */
 	int start_error;          /* -errno, set before the start barrier is passed */
 	_Atomic bool quit;        /* main: end when all channels have ended */
@@ -173,6 +175,8 @@ int server_reopen(const struct server *srv, int fd, int flags);
 /** server_backing() - index of the backing filesystem @dev of @m; adds a new one, probed with @fd on it (O_PATH).
  *  Return the index or -ENFILE. Thread: any; adding one makes a few system calls. */
 int server_backing(struct mount *m, dev_t dev, int fd);
+/** server_backing_known() - the same, -1 for one that has not been added. */
+int server_backing_known(const struct mount *m, dev_t dev);
 /** server_space_may_come() - whether closes of the last moments may still be freeing space on a full filesystem. */
 bool server_space_may_come(const struct server *srv);
 /** server_ino() - the inode number to show: unique over the filesystems below the mount. */

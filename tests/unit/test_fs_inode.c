@@ -212,6 +212,49 @@ static void test_eviction(void)
 	inode_table_destroy(t);
 }
 
+/** A number tells a file as long as a descriptor holds it, and only then. */
+static void test_held(void)
+{
+	struct inode_table *t = table(false);
+	struct statx stx = attributes(100, S_IFREG), young = stx;
+	struct inode_handle own, other = handle_of(1, 8);
+	uint32_t before = inode_table_mark(t), after;
+	int fd = fd_new(), close_fd;
+	struct inode *i = inode_held_add(t, 0, &stx, fd, NULL, NULL, &close_fd), *o;
+
+	REQUIRE(i);
+	CHECK_EQ(close_fd, -1);
+	after = inode_table_mark(t);
+	CHECK(!inode_held_known(t, 0, &stx, before, NULL, NULL)); /* looked at before it was known: the number may have been another's */
+	CHECK(inode_held_known(t, 0, &stx, after, NULL, NULL) == i);
+	CHECK(inode_held_add(t, 0, &stx, 12345, NULL, NULL, &close_fd) == i);
+	CHECK_EQ(close_fd, 12345);
+	CHECK_EQ(i->nlookup, 3);
+	young.stx_btime.tv_nsec++;
+	CHECK(!inode_held_known(t, 0, &young, after, NULL, NULL));
+	CHECK(!inode_held_known(t, 1, &stx, after, NULL, NULL));
+	/* who asks with a file handle has the inode's own asked for */
+	o = inode_add(t, 0, &stx, &other, -1, NULL, NULL, &close_fd);
+	CHECK(o && o != i);
+	inode_handle_get(i, &own);
+	CHECK(own.len > 0);
+	CHECK(!inode_held_known(t, 0, &stx, after, NULL, NULL)); /* o has the number now, and no descriptor */
+	inode_table_destroy(t);
+
+	t = table(false);
+	fd = fd_new();
+	i = inode_held_add(t, 0, &stx, fd, NULL, NULL, &close_fd);
+	REQUIRE(i);
+	after = inode_table_mark(t);
+	CHECK_EQ(inode_fd_evict(t), fd);
+	CHECK(!inode_held_known(t, 0, &stx, after, NULL, NULL)); /* the number may be another's by now */
+	CHECK(!inode_held_add(t, 0, &stx, 12345, NULL, NULL, &close_fd));
+	inode_handle_get(i, &own); /* asked for when the descriptor went */
+	CHECK(own.len > 0 && inode_add(t, 0, &stx, &own, -1, NULL, NULL, &close_fd) == i);
+	(void)close(fd);
+	inode_table_destroy(t);
+}
+
 static void test_open_pins(void)
 {
 	struct inode_table *t = table(true);
@@ -389,6 +432,7 @@ int main(void)
 	test_forged();
 	test_reused_number();
 	test_eviction();
+	test_held();
 	test_open_pins();
 	test_names();
 	test_cycle();
