@@ -91,6 +91,7 @@ static void submit(struct uring_entry *e)
 	op->done = command_done;
 	op->owner = e;
 	e->queue->in_kernel++;
+	e->queue->command_turn = e->uring->turn;
 	e->uring->channel->held++;
 	e->r->thread->uring_held++;
 	ring_submit(op);
@@ -283,14 +284,17 @@ static bool uring_poll(struct channel *c)
 {
 	struct uring_channel *u = c->uring;
 
-	if (u->kick_wait_ns && !c->ended && !c->stopping)
-		uring_kick(u);
-	if (!u->starved || c->ended || c->stopping)
+	u->turn++;
+	if (c->ended || c->stopping)
 		return false;
-	u->starved = false;
-	for (unsigned n = 0; n < u->queues_count; n++)
-		if (u->queues[n].in_kernel == 0 && !grow(u, &u->queues[n], u->channel->thread->parked))
-			u->starved = true;
+	if (u->starved) {
+		u->starved = false;
+		for (unsigned n = 0; n < u->queues_count; n++)
+			if (u->queues[n].in_kernel == 0 && !grow(u, &u->queues[n], u->channel->thread->parked))
+				u->starved = true;
+	}
+	if (u->kick_wait_ns)
+		uring_kick(u);
 	return false;
 }
 

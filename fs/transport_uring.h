@@ -40,6 +40,7 @@ struct uring_queue {
 	uint16_t qid;
 	unsigned entries;   /* in all */
 	unsigned in_kernel; /* that wait for a request */
+	uint32_t command_turn; /* of the channel, when the last command was queued */
 	bool piled;         /* there was none of them at some time: requests may lie behind others */
 };
 
@@ -65,12 +66,13 @@ struct uring_channel {
 	struct uring_queue *queues;
 	unsigned queues_count;
 	struct uring_entry *entries;
+	uint32_t turn;             /* of the ring, counted by transport->poll() */
 	bool starved;              /* a queue may have no entry in the kernel */
 	bool closed;
 	int refused;               /* -errno of the first REGISTER that was refused, or 0 */
 	uint64_t grow_after_ns;    /* after a refusal: not before */
 	/* transport_uring_kick.c */
-	struct uring_kick *kick;   /* the last one, or NULL */
+	struct uring_kick *kick;   /* what those under way share, or NULL */
 	uint64_t kick_at_ns, kick_wait_ns; /* the next one, and how long after the last; 0: none is wanted */
 	unsigned kick_next;
 };
@@ -116,7 +118,7 @@ void uring_channel_free(struct uring_channel *u);
 void uring_kick_wanted(struct uring_channel *u, struct uring_queue *q);
 /** uring_kick() - send a request of our own where others may lie behind lock waiters. Thread: owner, each turn while there are some. */
 void uring_kick(struct uring_channel *u);
-/** uring_kick_end() - forget the last one. Thread: owner. */
+/** uring_kick_end() - forget those under way. Thread: owner. */
 void uring_kick_end(struct uring_channel *u);
 /** transport_uring_free() - what closed channels left to the end of the ring, which has been. Thread: owner. */
 void transport_uring_free(struct server_thread *t);

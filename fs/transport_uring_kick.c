@@ -10,6 +10,7 @@
  * in that pile. So send a request of our own from that queue's CPU: it goes to a
  * new entry, and its COMMIT takes one from the pile. As long as there are lock
  * waiters this is done again, ever more seldom, for nobody tells how many lie there.
+ * Another request may take that entry first; then ours lies in the pile, too, and the next one has to do.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -24,12 +25,19 @@
 
 #define KICK_FIRST_NS 2000000u
 #define KICK_LONGEST_NS 256000000u
+#define ASKER_STACK 131072u
+#define ASKERS_SPARE 16u /* with SQPOLL commands are sent later */
 
-/** Shared by the thread that asks the mount and the channel that wants it: the last of both frees it. */
+/** Shared by the threads that ask the mount and the channel that wants it: the last of them frees it. */
 struct uring_kick {
-	atomic_int refs;
-	unsigned cpu;
+	atomic_uint refs;
 	char path[];
+};
+
+/** One thread's. */
+struct asker {
+	struct uring_kick *kick;
+	unsigned cpu;
 };
 
 static void kick_put(struct uring_kick *k)
@@ -40,16 +48,17 @@ static void kick_put(struct uring_kick *k)
 
 static void *ask(void *arg)
 {
-	struct uring_kick *k = arg;
+	struct asker *a = arg;
 	struct statx stx;
 	cpu_set_t one;
 
 	CPU_ZERO(&one);
-	CPU_SET(k->cpu, &one);
+	CPU_SET(a->cpu, &one);
 	/* where we may not run (a cpuset) nothing can be done */
 	if (sched_setaffinity(0, sizeof(one), &one) == 0)
-		(void)statx(AT_FDCWD, k->path, AT_STATX_FORCE_SYNC, STATX_BASIC_STATS, &stx); /* only that it is asked matters */
-	kick_put(k);
+		(void)statx(AT_FDCWD, a->kick->path, AT_STATX_FORCE_SYNC, STATX_BASIC_STATS, &stx); /* only that it is asked matters */
+	kick_put(a->kick);
+	free(a);
 	return NULL;
 }
 
@@ -60,33 +69,69 @@ void uring_kick_end(struct uring_channel *u)
 	u->kick = NULL;
 }
 
-static void start(struct uring_channel *u, unsigned cpu)
+/** shared() - what the askers of this channel have in common, made at the first; NULL: no memory. */
+static struct uring_kick *shared(struct uring_channel *u)
 {
 	const char *path = u->channel->mount->mountpoint;
 	size_t size = strlen(path) + 1;
-	struct uring_kick *k = cpu < CPU_SETSIZE ? malloc(sizeof(*k) + size) : NULL;
+
+	if (u->kick)
+		return u->kick;
+	u->kick = malloc(sizeof(*u->kick) + size);
+	if (u->kick) {
+		atomic_init(&u->kick->refs, 1);
+		memcpy(u->kick->path, path, size);
+	}
+	return u->kick;
+}
+
+static void start(struct uring_channel *u, unsigned cpu)
+{
+	struct asker *a = cpu < CPU_SETSIZE && shared(u) ? malloc(sizeof(*a)) : NULL;
 	pthread_attr_t detached;
 	pthread_t tid;
 
-	if (!k)
+	if (!a)
 		return; /* tried again later */
-	atomic_init(&k->refs, 2);
-	k->cpu = cpu;
-	memcpy(k->path, path, size);
+	*a = (struct asker){ u->kick, cpu };
+	atomic_fetch_add(&u->kick->refs, 1);
 	pthread_attr_init(&detached);
 	/* not waited for: while the mount hangs it does, too, and ends with the connection */
 	pthread_attr_setdetachstate(&detached, PTHREAD_CREATE_DETACHED);
-	if (pthread_create(&tid, &detached, ask, k) == 0) {
-		u->kick = k;
+	(void)pthread_attr_setstacksize(&detached, ASKER_STACK); /* refused: the usual one */
+	if (pthread_create(&tid, &detached, ask, a) == 0) {
 		stats_add(&u->channel->thread->stats.kicks, 1);
 	} else {
-		free(k);
+		kick_put(a->kick);
+		free(a);
 	}
 	pthread_attr_destroy(&detached);
 }
 
+/**
+ * enough() - whether so many ask that one more cannot be needed
+ *
+ * An asker whom another request has robbed of the free entry lies in the pile himself, and moves nothing any more. But
+ * the robber, or one that his COMMIT took from the pile, waits for a lock then: there are no more of them than lock waiters.
+ */
+static bool enough(const struct uring_channel *u)
+{
+	return u->kick && atomic_load(&u->kick->refs) - 1 > u->channel->thread->parked + ASKERS_SPARE;
+}
+
+/**
+ * reachable() - the kernel has an entry of @q, and whoever asks now finds it: the commands of this turn and the last may not be sent yet
+ *
+ * Where there always are new ones requests come and go, and each COMMIT takes one from the pile.
+ */
+static bool reachable(const struct uring_channel *u, const struct uring_queue *q)
+{
+	return q->in_kernel > 0 && u->turn - q->command_turn >= 2;
+}
+
 void uring_kick(struct uring_channel *u)
 {
+	bool started = false;
 	uint64_t now;
 
 	if (!u->channel->thread->parked) {
@@ -94,16 +139,16 @@ void uring_kick(struct uring_channel *u)
 		return;
 	}
 	now = stats_now_ns();
-	if (!u->kick_wait_ns || now < u->kick_at_ns)
+	if (!u->kick_wait_ns || now < u->kick_at_ns || enough(u))
 		return;
-	if (u->kick && atomic_load(&u->kick->refs) > 1)
-		return; /* under way */
-	uring_kick_end(u);
-	for (unsigned n = 0; n < u->queues_count && !u->kick; n++) {
+	for (unsigned n = 0; n < u->queues_count && !started; n++) {
 		struct uring_queue *q = &u->queues[u->kick_next++ % u->queues_count];
-		if (q->piled)
+		started = q->piled && reachable(u, q);
+		if (started)
 			start(u, q->qid);
 	}
+	if (!started)
+		return;
 	u->kick_at_ns = now + u->kick_wait_ns;
 	u->kick_wait_ns = u->kick_wait_ns < KICK_LONGEST_NS ? u->kick_wait_ns * 2 : KICK_LONGEST_NS;
 }
