@@ -189,6 +189,8 @@ struct handle *handle_put(struct handle_table *t, struct handle *h, bool release
 
 	(void)t;
 	do {
+		if (release && state & STATE_RELEASED)
+			return NULL; /* two at once said so, both with a reference: the kernel's goes but once */
 		assert(STATE_REFS(state) > 0);
 		after = (state - 1) | (release ? STATE_RELEASED : 0);
 	} while (!atomic_compare_exchange_weak_explicit(&h->state, &state, after, memory_order_acq_rel, memory_order_relaxed));

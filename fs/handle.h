@@ -61,7 +61,7 @@ struct handle *handle_get(struct handle_table *t, uint64_t fh, const struct inod
 /** handle_of_inode() - +1 reference on some open handle of @inode, or NULL. Looks at all: for rare cases. Thread: any. */
 struct handle *handle_of_inode(struct handle_table *t, const struct inode *inode);
 /**
- * handle_put() - a reference less; @release: the kernel's
+ * handle_put() - a reference less; @release: the kernel's, which goes but once however often it is said
  * Return: the handle when it was the last one: the caller closes what is in it, then calls handle_free(); else NULL.
  */
 struct handle *handle_put(struct handle_table *t, struct handle *h, bool release);

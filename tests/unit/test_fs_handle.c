@@ -53,6 +53,27 @@ static void test_references(void)
 	handle_table_destroy(t, count_each, &(unsigned){ 0 });
 }
 
+/* Two RELEASEs of one handle at the same time, which no kernel sends: each has a reference already. */
+static void test_released_twice(void)
+{
+	struct handle_table *t;
+	struct handle *h;
+	uint64_t fh;
+
+	REQUIRE(handle_table_create(16, &t) == 0);
+	h = handle_add(t);
+	handle_publish(t, h, some_inode);
+	fh = handle_fh(t, h);
+	CHECK(handle_get_any(t, fh) == h);
+	CHECK(handle_get_any(t, fh) == h);
+	CHECK(!handle_put(t, h, true));
+	CHECK(!handle_put(t, h, true));
+	CHECK(!handle_put(t, h, false));
+	CHECK(handle_put(t, h, false) == h);
+	handle_free(t, h);
+	handle_table_destroy(t, count_each, &(unsigned){ 0 });
+}
+
 static void test_forged(void)
 {
 	struct handle_table *t;
@@ -126,6 +147,7 @@ static void test_threads(void)
 int main(void)
 {
 	test_references();
+	test_released_twice();
 	test_forged();
 	test_limit();
 	test_threads();
