@@ -129,7 +129,7 @@ static void test_retry(void)
 		CHECK_EQ(ring_wait(r, false), 1);
 	}
 	CHECK_EQ(fake_held(), 0);
-	for (unsigned i = 0; i < 200 && ring_outstanding(r); i++) {
+	while (ring_outstanding(r)) { /* a worker's thread: on a loaded machine it takes its time */
 		usleep(1000);
 		(void)ring_wait(r, false);
 	}
@@ -214,7 +214,7 @@ static void test_soft_link(bool fail)
 	REQUIRE(fake_held() == 1);
 	CHECK_EQ(fake_entry(0)->flags & IOSQE_IO_LINK, 0);
 	fake_complete(0, fail ? 999 : 1000);
-	for (unsigned i = 0; i < 200 && ring_outstanding(r); i++) {
+	while (ring_outstanding(r)) { /* a worker's thread: on a loaded machine it takes its time */
 		usleep(1000);
 		CHECK_GE(ring_wait(r, false), 0);
 	}
