@@ -146,7 +146,7 @@ void coherence_change_begin(struct request *r, struct inode *i, int fd)
 	struct statx stx;
 	uint32_t seq;
 
-	if (!coherence_needed(m))
+	if (i->type != S_IFREG || !coherence_needed(m))
 		return;
 	seq = inode_data_seq(m->inodes, i);
 	if (sys_statx(fd, "", AT_EMPTY_PATH, STATX_TYPE | STATX_MTIME | STATX_SIZE, &stx) == 0 && coherence_check(m, i, &stx, seq)) {

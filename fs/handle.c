@@ -164,6 +164,17 @@ struct handle *handle_get(struct handle_table *t, uint64_t fh, const struct inod
 	return get(t, fh, inode, false);
 }
 
+/** take() - +1 reference on a published handle that is not being closed. Lock held, so that its fields are its own. */
+static bool take(struct handle *h)
+{
+	uint64_t state = atomic_load_explicit(&h->state, memory_order_relaxed);
+
+	while (state >> 32 && STATE_REFS(state))
+		if (atomic_compare_exchange_weak_explicit(&h->state, &state, state + 1, memory_order_acquire, memory_order_relaxed))
+			return true;
+	return false;
+}
+
 struct handle *handle_of_inode(struct handle_table *t, const struct inode *inode)
 {
 	struct handle *found = NULL;
@@ -171,13 +182,22 @@ struct handle *handle_of_inode(struct handle_table *t, const struct inode *inode
 	pthread_mutex_lock(&t->lock);
 	for (uint32_t n = 0; n < t->used && !found; n++) {
 		struct handle *h = t->chunks[n / CHUNK_HANDLES][n % CHUNK_HANDLES];
-		uint64_t state = atomic_load_explicit(&h->state, memory_order_relaxed);
-		if (h->inode != inode)
-			continue;
-		/* no reference: it is being closed */
-		while (!found && state >> 32 && STATE_REFS(state))
-			if (atomic_compare_exchange_weak_explicit(&h->state, &state, state + 1, memory_order_acquire, memory_order_relaxed))
-				found = h;
+		if (h->inode == inode && take(h))
+			found = h;
+	}
+	pthread_mutex_unlock(&t->lock);
+	return found;
+}
+
+struct handle *handle_next_cached(struct handle_table *t, uint64_t now_ns, uint32_t *at)
+{
+	struct handle *found = NULL;
+
+	pthread_mutex_lock(&t->lock);
+	for (; *at < t->used && !found; ++*at) {
+		struct handle *h = t->chunks[*at / CHUNK_HANDLES][*at % CHUNK_HANDLES];
+		if (h->inode && h->dir_cached && h->dir_look_ns <= now_ns && take(h))
+			found = h;
 	}
 	pthread_mutex_unlock(&t->lock);
 	return found;

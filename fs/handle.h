@@ -39,6 +39,10 @@ struct handle {
 	struct dfile *dfile; /* of a file open for writing, where a FLUSH may answer; a reference */
 	_Atomic uint64_t sync_seen; /* errors of the device that this open file has heard of */
 	/* directories */
+	bool dir_cached;     /* with FOPEN_CACHE_DIR: dir_cache.h, whose thread alone uses these once it is published */
+	uint32_t dir_ctime_nsec;
+	int64_t dir_ctime_sec; /* of the directory at the last look */
+	uint64_t dir_look_ns;  /* monotonic: no look before */
 	_Atomic bool dir_busy;
 	bool dir_eof;        /* the last read of the backing directory found its end */
 	char *dir_buf;       /* entries read and not yet sent */
@@ -60,6 +64,9 @@ struct handle *handle_get_any(struct handle_table *t, uint64_t fh);
 struct handle *handle_get(struct handle_table *t, uint64_t fh, const struct inode *inode);
 /** handle_of_inode() - +1 reference on some open handle of @inode, or NULL. Looks at all: for rare cases. Thread: any. */
 struct handle *handle_of_inode(struct handle_table *t, const struct inode *inode);
+/** handle_next_cached() - +1 reference on the next handle from *@at on that has dir_cached and is to be looked at at @now_ns; NULL: none.
+ *  *@at goes on. Thread: any. */
+struct handle *handle_next_cached(struct handle_table *t, uint64_t now_ns, uint32_t *at);
 /**
  * handle_put() - a reference less; @release: the kernel's, which goes but once however often it is said
  * Return: the handle when it was the last one: the caller closes what is in it, then calls handle_free(); else NULL.

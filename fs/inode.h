@@ -177,6 +177,14 @@ uint32_t inode_data_seq(struct inode_table *t, struct inode *i);
  * UNSETTLED: requests of ours were changing it around that statx, so it tells nothing; nothing is remembered.
  */
 enum inode_data inode_data_check(struct inode_table *t, struct inode *i, const struct statx *stx, uint32_t seq);
+/* Of a directory those fields hold what dir_cache.h asks for. */
+enum inode_dir { INODE_DIR_AS_LISTED, INODE_DIR_LIST, INODE_DIR_UNSETTLED };
+/**
+ * inode_dir_listing() - whether directory @i is as it was when it was last listed, and that was less than @keep_ns before @now_ns
+ * LIST: it is not; the listing that begins now is remembered, if @settled; else UNSETTLED.
+ */
+enum inode_dir inode_dir_listing(struct inode_table *t, struct inode *i, const struct statx *stx, uint64_t now_ns, uint64_t keep_ns,
+				 bool settled);
 /** inode_change_begin() - a request starts to change the data; true: it is the only one. */
 bool inode_change_begin(struct inode_table *t, struct inode *i);
 /** inode_change_alone() - whether no other request is changing it now; *@ret_seq for inode_change_end(). */

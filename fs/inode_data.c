@@ -38,6 +38,27 @@ enum inode_data inode_data_check(struct inode_table *t, struct inode *i, const s
 	return res;
 }
 
+enum inode_dir inode_dir_listing(struct inode_table *t, struct inode *i, const struct statx *stx, uint64_t now_ns, uint64_t keep_ns,
+				 bool settled)
+{
+	enum inode_dir res = INODE_DIR_UNSETTLED;
+
+	/* data_mtime is the directory's ctime, data_size the time of the listing */
+	pthread_mutex_lock(&t->lock);
+	if (i->data_known && i->data_mtime_sec == stx->stx_ctime.tv_sec && i->data_mtime_nsec == stx->stx_ctime.tv_nsec &&
+	    now_ns - i->data_size < keep_ns) {
+		res = INODE_DIR_AS_LISTED;
+	} else if (settled) {
+		res = INODE_DIR_LIST;
+		i->data_mtime_sec = stx->stx_ctime.tv_sec;
+		i->data_mtime_nsec = stx->stx_ctime.tv_nsec;
+		i->data_size = now_ns;
+	}
+	i->data_known = res != INODE_DIR_UNSETTLED;
+	pthread_mutex_unlock(&t->lock);
+	return res;
+}
+
 bool inode_change_begin(struct inode_table *t, struct inode *i)
 {
 	bool first;

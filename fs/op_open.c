@@ -7,6 +7,7 @@
 #include <sys/stat.h>
 
 #include "fs/child.h"
+#include "fs/dir_cache.h"
 #include "fs/durable.h"
 #include "fs/lock.h"
 #include "fs/ops.h"
@@ -89,7 +90,7 @@ static void identify(struct open_state *s)
 }
 
 /** make_handle() - owner of the descriptors; NULL: table full, they are closed. */
-static struct handle *make_handle(struct request *r, struct open_state *s, struct inode *i)
+static struct handle *make_handle(struct request *r, struct open_state *s, struct inode *i, const struct fuse_file_info *fi)
 {
 	struct mount *m = r->mount;
 	struct handle *h = handle_add(m->handles);
@@ -110,6 +111,7 @@ static struct handle *make_handle(struct request *r, struct open_state *s, struc
 		h->has_direct = true;
 	}
 	durable_handle(m, h, i);
+	dir_cache_opened(r, h, &s->stx, fi);
 	handle_publish(m->handles, h, i);
 	atomic_fetch_add(&m->server->budget.used, h->has_direct ? 2 : 1);
 	inode_open_count(m->inodes, i, 1);
@@ -150,7 +152,7 @@ static void cache_flags(struct request *r, struct fuse_file_info *fi, struct ino
 		fi->direct_io = writes_here(s, s->mode ? s->mode : s->stx.stx_mode);
 	} else {
 		fi->direct_io = past_cache(r, s, i);
-		fi->keep_cache = !fi->direct_io && (opt->cache == CACHE_ALWAYS || opt->writeback || same_data);
+		fi->keep_cache = !fi->direct_io && i->type == S_IFREG && (opt->cache == CACHE_ALWAYS || opt->writeback || same_data);
 		if (!fi->direct_io && i->type == S_IFREG)
 			inode_cached_set(r->mount->inodes, i);
 	}
@@ -188,7 +190,9 @@ static void open_joined(struct request *r)
 		return;
 	}
 	cache_flags(r, &fi, r->inode, s->same_data);
-	h = make_handle(r, s, r->inode);
+	if (r->inode->type == S_IFDIR)
+		dir_cache_open(r, &s->stx, &fi);
+	h = make_handle(r, s, r->inode, &fi);
 	if (!h) {
 		request_reply_err(r, -ENFILE);
 		return;
@@ -210,7 +214,8 @@ static void open_stated(struct op *op)
 		request_reply_err(r, op->res);
 		return;
 	}
-	s->same_data = inode_data_check(r->mount->inodes, r->inode, &s->stx, r->data_seq) != INODE_DATA_CHANGED;
+	if (r->inode->type == S_IFREG)
+		s->same_data = inode_data_check(r->mount->inodes, r->inode, &s->stx, r->data_seq) != INODE_DATA_CHANGED;
 	join(r, r->inode, open_joined);
 }
 
@@ -360,7 +365,7 @@ static void create_joined(struct request *r)
 	cache_flags(r, &fi, c->inode, true); /* there are no pages yet */
 	c->entry.attr_timeout = passthrough_attr_timeout(r->mount, c->inode);
 	if (r->backing_id >= 0)
-		h = make_handle(r, s, c->inode); /* takes over the reference */
+		h = make_handle(r, s, c->inode, &fi); /* takes over the reference */
 	else
 		close_fds(r, s);
 	if (!h) {

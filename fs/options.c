@@ -45,6 +45,8 @@ static const struct opt_row rows[] = {
 	  .help = "local: record locks and flock hold among users of this mount; shared: they are also taken on the backing files and respected there" },
 	{ "readdirplus", OPT_FLAG, FIELD(readdirplus), .negatable = true, .value = "on",
 	  .help = "Send attributes along with directory listings where the kernel asks for them" },
+	{ "dir_cache", OPT_FLAG, FIELD(dir_cache), .negatable = true, .value = "on",
+	  .help = "Let the kernel keep the names of a directory that it has listed, while nobody changes the directory and as long as names are trusted" },
 	{ "submounts", OPT_FLAG, FIELD(submounts), .negatable = true, .value = "on",
 	  .help = "Show the filesystems mounted inside SOURCE, each with its own device; nosubmounts shows the empty directories below them" },
 	{ "acl", OPT_FLAG, FIELD(acl), .negatable = true, .value = "on",

@@ -21,7 +21,7 @@ struct totals {
 	struct histogram latency[UAPI_FUSE_OPCODE_MAX];
 	uint64_t errors[UAPI_FUSE_OPCODE_MAX];
 	uint64_t requests, requests_uring, kicks, moves, away_ns, replies_lost, bytes_read, bytes_written, in_flight, in_flight_max, bad_requests, interrupts,
-		lookups_hot, lookups_cold, lookups_again, passthrough_opens, passthrough_not[PASSTHROUGH_NOT_COUNT],
+		lookups_hot, lookups_cold, lookups_again, dirs_listed, dirs_kept, passthrough_opens, passthrough_not[PASSTHROUGH_NOT_COUNT],
 		dontcache, dontcache_refused;
 	uint64_t inodes, inodes_max, inode_fds, inode_memory, handles;
 	struct ring_stats ring;
@@ -56,6 +56,8 @@ static void sum_thread(struct totals *s, const struct server_thread *thread)
 	s->lookups_hot += stats_get(&t->lookups_hot);
 	s->lookups_cold += stats_get(&t->lookups_cold);
 	s->lookups_again += stats_get(&t->lookups_again);
+	s->dirs_listed += stats_get(&t->dirs_listed);
+	s->dirs_kept += stats_get(&t->dirs_kept);
 }
 
 static struct totals *sum(const struct server *srv)
@@ -104,6 +106,8 @@ static unsigned figures(const struct server *srv, const struct totals *s, struct
 		{ "lookups_hot", s->lookups_hot },
 		{ "lookups_cold", s->lookups_cold },
 		{ "lookups_again", s->lookups_again },
+		{ "dirs_listed", s->dirs_listed },
+		{ "dirs_kept", s->dirs_kept },
 		{ "backing_cache_passed_by", s->dontcache },
 		{ "backing_cache_refused", s->dontcache_refused },
 		{ "passthrough_opens", s->passthrough_opens },

@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "backend/util/log.h"
+#include "fs/dir_cache.h"
 #include "fs/dispatch.h"
 #include "fs/durable.h"
 #include "fs/session.h"
@@ -328,6 +329,7 @@ void request_close_handle(struct server_thread *t, struct mount *m, struct handl
 	enum bfile_close_how how = h->writable ? server_close_speed(m->server, h->file.fd) : BFILE_CLOSE_NOW;
 
 	passthrough_leave(t, m, i, (enum handle_io)h->io, (h->open_flags & O_ACCMODE) == O_RDWR); /* before the close, which may have to be slow */
+	dir_cache_closed(m->server, h);
 	if (h->writable)
 		atomic_store_explicit(&m->server->slow_close_ns, stats_now_ns(), memory_order_relaxed);
 	durability_put(h->dfile, h->file.fd);

@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "backend/util/log.h"
+#include "fs/dir_cache.h"
 #include "fs/request_pool.h"
 #include "fs/server.h"
 #include "fs/session.h"
@@ -105,6 +106,7 @@ static void *serve(void *arg)
 		bool more = serve_channels(t);
 		res = ring_wait(t->ring, !more);
 		placement_cpu_turn(t);
+		dir_cache_turn(t);
 		if (res < 0 && res != -EINTR && res != -EAGAIN && res != -EBUSY) {
 			/* without its ring this thread can answer nothing: better a dead mount than one that hangs */
 			log_error("ring %u has failed: %s; ending", t->index, strerror(-res));

@@ -107,6 +107,7 @@ struct thread_stats {
 	_Atomic uint64_t dontcache, dontcache_refused; /* reads and writes with RWF_DONTCACHE; that had to do without */
 	_Atomic uint64_t passthrough_opens, passthrough_not[PASSTHROUGH_NOT_COUNT];
 	_Atomic uint64_t lookups_hot, lookups_cold; /* answered at once; by waiting for the disk */
+	_Atomic uint64_t dirs_listed, dirs_kept; /* opens of directories: the kernel is to keep the names; it has them */
 	_Atomic uint64_t lookups_again; /* of the first: of known inodes, by one statx */
 };
 
@@ -129,6 +130,7 @@ struct server_thread {
 	int cpu;                  /* that it is pinned to, or -1 */
 	struct ring_post look_post; /* another thread -> this one: look for requests */
 	atomic_bool look_posted;
+	uint64_t dirs_look_ns;    /* dir_cache.h: no look before; of the first thread */
 	unsigned parked;          /* requests that wait for a lock */
 	bool lookups_again;       /* the last look-up met a known inode: child.c tries a shorter way first */
 	sem_t started;            /* posted once: start_error is set */
@@ -154,6 +156,7 @@ struct server {
 	int event_fd;             /* threads -> main: a channel has ended */
 	int proc_fd;              /* /proc/self/fd */
 	uint64_t start_ns;
+	_Atomic uint32_t dirs_cached; /* open directories whose names the kernel may keep */
 	_Atomic bool remote;      /* a filesystem was seen that is not local (struct backing_fs) */
 	_Atomic uint64_t slow_close_ns; /* when a close last started that may free space; 0: never */
 };
