@@ -109,8 +109,10 @@ void ring_complete(struct ring *r, struct op *op)
 		RING_COUNT(r, short_continued, 1);
 		op->progress += (size_t)op->res;
 		op->retries = 0;
-		ring_start(r, op);
-		return;
+		if (!ring_read_ended(r, op)) {
+			ring_start(r, op);
+			return;
+		}
 	}
 	settle_result(op);
 	call_back(r, op);

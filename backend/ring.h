@@ -144,6 +144,13 @@ bool ring_op_is_quick(const struct ring *r, const struct op *op);
 /** ring_note_quick() - it has been done, from @begin_ns (monotonic) until now. Owner. */
 void ring_note_quick(struct ring *r, struct op *op, uint64_t begin_ns);
 
+/**
+ * ring_read_ended() - whether a READ that came back short has met the end of the file
+ * One call that does not wait, in the place of a turn of the ring that moves nothing.
+ * Thread: owner.  Return: true: it has, op->res is 0; false: not known, the rest is to be read
+ */
+bool ring_read_ended(struct ring *r, struct op *op);
+
 /* ---- complete.c ----------------------------------------------------------- */
 
 /** ring_complete() - op->res is the raw result: continue, retry or call back. Owner. */

@@ -8,7 +8,6 @@
 #include "fs/durable.h"
 #include "fs/ops.h"
 
-#define WRITE_QUICK_MAX 65536u  /* bytes: the copy alone of more takes longer than a hand-over (backend/op.c) */
 #define WRITE_TRIES 8u          /* waits for space that is being freed */
 #define WRITE_WAIT_NS 25000000u /* each */
 
@@ -23,6 +22,14 @@
 static struct bfile *io_file(struct handle *h, uint32_t flags)
 {
 	return h->has_direct && flags & O_DIRECT ? &h->direct : &h->file;
+}
+
+/** data_way() - OPF_ flags of an op on data of @r's file: on the spot up to @quick_max bytes, else through the ring. */
+static uint16_t data_way(const struct request *r, const struct op *op, uint32_t quick_max)
+{
+	bool waits = op->file == &r->handle->direct && !r->mount->backing[r->inode->fs].in_memory;
+
+	return waits || op->len > quick_max ? 0 : OPF_QUICK;
 }
 
 /* ---- the page cache of SOURCE -------------------------------------------------------- */
@@ -96,6 +103,7 @@ static void read_submit(struct request *r)
 	op->len = s->size;
 	op->off = s->off;
 	op->arg = dontcache(r, op->file);
+	op->flags = data_way(r, op, r->mount->backing[r->inode->fs].quick_read_max);
 	ring_submit(op);
 }
 
@@ -254,11 +262,9 @@ static struct creds write_creds(const struct request *r, uint32_t write_flags)
  */
 static uint16_t write_way(const struct request *r, const struct op *op)
 {
-	bool waits = op->file == &r->handle->direct || op->arg & (RWF_SYNC | RWF_DSYNC);
+	uint16_t flags = op->arg & (RWF_SYNC | RWF_DSYNC) ? 0 : data_way(r, op, r->mount->backing[r->inode->fs].quick_write_max);
 
-	if (op->flags & OPF_QUICK && r->mount->backing[r->inode->fs].punts_writes && !waits && op->len <= WRITE_QUICK_MAX)
-		return OPF_QUICK;
-	return op->arg & RWF_APPEND ? OPF_ASYNC : 0;
+	return !flags && op->arg & RWF_APPEND ? OPF_ASYNC : flags;
 }
 
 static void write_submit(struct request *r)

@@ -104,6 +104,7 @@ static void *serve(void *arg)
 	sem_post(&t->started);
 	while (!t->start_error && !(atomic_load(&t->quit) && !t->channels)) {
 		bool more = serve_channels(t);
+		t->clock_ns = 0;
 		res = ring_wait(t->ring, !more);
 		placement_cpu_turn(t);
 		dir_cache_turn(t);

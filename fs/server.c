@@ -131,26 +131,40 @@ static int open_real(const struct server *srv, int fd)
 	return server_reopen(srv, fd, O_RDONLY | O_NONBLOCK);
 }
 
+#define ANY_SIZE UINT32_MAX
+
+/** Local filesystems, and up to which size reads and writes are made on the spot: measured, see READ and WRITE in backend/op.c. */
+static const struct {
+	unsigned magic;
+	bool in_memory;
+	uint32_t quick_read_max, quick_write_max; /* bytes; 0: all through the ring */
+} local_filesystems[] = {
+	/* their writes are punted, but the copy alone of more takes longer than a hand-over */
+	{ EXT4_SUPER_MAGIC, false, 0, 65536 },
+	{ XFS_SUPER_MAGIC, false, 0, 65536 },
+	/* its writes are punted, but wait too often */
+	{ BTRFS_SUPER_MAGIC, false, 0, 0 },
+	/* all is punted, and there is nothing to wait for but memory */
+	{ TMPFS_MAGIC, true, ANY_SIZE, ANY_SIZE },
+	{ F2FS_SUPER_MAGIC, false, 0, 0 },
+};
+
 /** kind_probe() - known filesystems only: what a network filesystem waits for has no bound. */
 static void kind_probe(struct backing_fs *b, int fd)
 {
-	static const struct {
-		unsigned magic;
-		bool punts_writes; /* no RWF_NOWAIT for buffered writes; btrfs punts too, but waits too often, see backend/op.c */
-	} local[] = {
-		{ EXT4_SUPER_MAGIC, true }, { XFS_SUPER_MAGIC, false }, { BTRFS_SUPER_MAGIC, false },
-		{ TMPFS_MAGIC, true }, { F2FS_SUPER_MAGIC, false },
-	};
 	struct statfs st;
 
-	b->local = b->punts_writes = false;
+	b->local = b->in_memory = false;
+	b->quick_read_max = b->quick_write_max = 0;
 	if (fstatfs(fd, &st) < 0)
 		return;
-	for (size_t n = 0; n < sizeof(local) / sizeof(local[0]); n++) {
-		if ((unsigned)st.f_type != local[n].magic)
+	for (size_t n = 0; n < sizeof(local_filesystems) / sizeof(local_filesystems[0]); n++) {
+		if ((unsigned)st.f_type != local_filesystems[n].magic)
 			continue;
 		b->local = true;
-		b->punts_writes = local[n].punts_writes;
+		b->in_memory = local_filesystems[n].in_memory;
+		b->quick_read_max = local_filesystems[n].quick_read_max;
+		b->quick_write_max = local_filesystems[n].quick_write_max;
 	}
 }
 

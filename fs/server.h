@@ -43,7 +43,8 @@ struct backing_fs {
 	int mount_fd;        /* a directory of it for open_by_handle_at(2), or -1 */
 	bool handles;        /* name_to_handle_at(2) works: identity by file handle */
 	_Atomic bool no_dontcache; /* it has refused RWF_DONTCACHE */
-	bool punts_writes;   /* io_uring gives every buffered write to a kernel worker, and a call hardly waits */
+	uint32_t quick_read_max, quick_write_max; /* bytes: buffered reads and writes up to this are made on the spot (OPF_QUICK) */
+	bool in_memory;      /* O_DIRECT waits for no disk either */
 	bool local;          /* on a disk of this machine, or in its memory: calls are mostly quick (OPF_QUICK) */
 	struct durability *durable; /* the backend's; NULL: no memory for it */
 };
@@ -133,6 +134,7 @@ struct server_thread {
 	uint64_t dirs_look_ns;    /* dir_cache.h: no look before; of the first thread */
 	unsigned parked;          /* requests that wait for a lock */
 	bool lookups_again;       /* the last look-up met a known inode: child.c tries a shorter way first */
+	uint64_t clock_ns;        /* end of the last request of this turn of the loop, monotonic; 0: none yet */
 	sem_t started;            /* posted once: start_error is set */
 	int start_error;          /* -errno, set before the start barrier is passed */
 	_Atomic bool quit;        /* main: end when all channels have ended */
