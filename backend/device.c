@@ -317,7 +317,10 @@ bool device_event_concerns(const struct device *d, const char *sys, const char *
 	}
 	if (!strncmp(parent, sys, sys_len))
 		parent += sys_len;
-	/* the controller's own: it was reset, or goes; the disk's: it goes, or has another size */
+	/* the controller's own: it was reset, or goes; the disk's: it goes, or has another size. A multipath head belongs to its
+	   subsystem, and which controllers do cannot be looked up when they have gone: then it is any controller. */
+	if (!strcmp(kind, "nvme") && strstr(parent, "/nvme-subsystem/"))
+		return true;
 	if (!strcmp(kind, "nvme") || !strcmp(kind, "nvme-subsystem"))
 		return below(path, parent) || below(parent, path);
 	return !strcmp(kind, "block") && !strcmp(last_part(path), d->disk) && (!strcmp(action, "remove") || !strcmp(action, "change"));

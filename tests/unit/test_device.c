@@ -76,6 +76,9 @@ static void test_events(void)
 	CHECK(!EVENT("change@/x\0ACTION=change\0DEVPATH=/devices/pci0000:00/0000:00:05.0/nvme/nvme1\0SUBSYSTEM=nvme"));
 	CHECK(!EVENT("change@/x\0ACTION=change\0DEVPATH=/devices/pci0000:00/0000:00:04.0/nvme/nvme01\0SUBSYSTEM=nvme"));
 	CHECK(!EVENT("add@/x\0ACTION=add\0DEVPATH=/devices/virtual/block/dm-0\0SUBSYSTEM=block"));
+	REQUIRE(device_resolve(root, makedev(259, 5), &d) == 0); /* a multipath head: its controllers are elsewhere in sysfs */
+	CHECK(EVENT("change@/x\0ACTION=change\0DEVPATH=/devices/pci0000:00/0000:00:05.0/nvme/nvme4\0SUBSYSTEM=nvme\0NVME_EVENT=connected"));
+	CHECK(!EVENT("change@/x\0ACTION=change\0DEVPATH=/devices/virtual/block/dm-0\0SUBSYSTEM=block"));
 	CHECK(!device_event_concerns(&d, root, "garbage without an end", 22));
 	CHECK(!device_event_concerns(&d, root, "", 0));
 }
