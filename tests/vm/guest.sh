@@ -10,6 +10,22 @@ uringfs_log=/tmp/uringfs.log
 vm_fail() { echo "FAIL: $*"; exit 1; }
 vm_skip() { echo "SKIP: $*"; exit 77; }
 
+# disk_of SERIAL: the name of that namespace, once the kernel has found it: with several controllers any of them may be the first
+disk_of() {
+    local n name
+    for ((n = 0; n < 200; n++)); do
+        for name in /sys/block/nvme*; do
+            [[ ${name##*/} == *c*n* || ! -b /dev/${name##*/} || $(cat "$name/device/serial" 2>/dev/null) != "$1"* ]] || { echo "${name##*/}"; return 0; }
+        done
+        sleep 0.1
+    done
+    return 1
+}
+if [[ -n ${VM_SEVERAL:-} ]]; then
+    name=$(disk_of uringfs) || vm_fail 'no disk'
+    VM_DISK=/dev/$name VM_PART=${VM_PART/nvme0n1/$name} VM_MARK=${VM_MARK/nvme0n1/$name} VM_NG=/dev/ng${name#nvme}
+fi
+
 # mount_source [OPTIONS]: the filesystem of the disk at /mnt/back, $src a folder on it
 mount_source() {
     mkdir -p /mnt/back "$mnt"

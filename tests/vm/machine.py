@@ -58,12 +58,13 @@ def make_disk(path, size, filesystem, partition, mkfs_options):
         os.unlink(target)
 
 
-def drive(options, disk):
+def drive(options, disk, work):
     """QEMU's block graph below the namespace: file, then the log of all writes, then injected errors"""
     # the host's own flushes are left out: a power cut of the guest does not lose what QEMU has written
     node = {"driver": "raw", "node-name": "disk", "file.driver": "file", "file.filename": disk, "file.cache.no-flush": "on",
             "file.locking": "off"}
-    words = ["-blockdev", ",".join(f"{k}={v}" for k, v in node.items())]
+    words = ["-device", "pcie-root-port,id=port,slot=1"] if options.bus else []
+    words += ["-blockdev", ",".join(f"{k}={v}" for k, v in node.items())]
     top = "disk"
     if options.log:
         with open(options.log, "wb"):
@@ -74,7 +75,18 @@ def drive(options, disk):
     if options.blkdebug:
         words += ["-blockdev", f"driver=blkdebug,node-name=faulty,image={top},config={options.blkdebug}"]
         top = "faulty"
-    words += ["-device", f"nvme,id=nvme,serial=uringfs,drive={top},write-cache={options.write_cache}"]
+    if options.multipath:
+        words += ["-device", "nvme-subsys,id=subsystem,nqn=uringfs"]
+        for name in ("nvme", "other"):
+            words += ["-device", f"nvme,id={name},serial=uringfs,subsys=subsystem"]
+        words += ["-device", f"nvme-ns,drive={top},nsid=1,shared=on,bus=nvme,write-cache={options.write_cache}"]
+    else:
+        words += ["-device", f"nvme,id=nvme,serial=uringfs,drive={top},write-cache={options.write_cache}{options.bus}"]
+    for number, size in enumerate(options.more):
+        path = f"{work}/more{number}"
+        with open(path, "wb") as file:
+            file.truncate(size)
+        words += ["-drive", f"file={path},if=none,id=more{number},format=raw,cache.no-flush=on", "-device", f"nvme,serial=more{number},drive=more{number}"]
     return words
 
 
@@ -84,7 +96,7 @@ def command_line(options, vmlinuz, initrd, disk, work):
              "-kernel", vmlinuz, "-initrd", initrd,
              "-append", f"console=ttyS0 panic=-1 loglevel=5 mitigations=off nokaslr {options.append}".strip()]
     if disk:
-        words += drive(options, disk)
+        words += drive(options, disk, work)
     if options.trace:
         with open(f"{work}/trace-events", "w", encoding="utf-8") as out:
             out.write("\n".join(options.trace_event or ["pci_nvme_*"]) + "\n")
