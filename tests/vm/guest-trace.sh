@@ -16,7 +16,8 @@ trace_begin() {
 # first sector, sectors, processor
 trace_end() {
     local event
-    for event in block_rq_issue block_rq_complete; do echo 0 >$guest_tracing/events/block/$event/enable; done
+    # answers first: a command without an answer may be there or not, an answer without its command is an error
+    for event in block_rq_complete block_rq_issue; do echo 0 >$guest_tracing/events/block/$event/enable; done
     if grep -hE '^(overrun|commit overrun|dropped events): [1-9]' $guest_tracing/per_cpu/cpu*/stats; then vm_fail 'events of the trace are lost'; fi
     sed -nE 's/.* \[([0-9]+)\] .*block_rq_(.)[a-z]*: 259,[0-9]+ ([A-Z]+) ([0-9]+ )?\([^)]*\) ([0-9]+) \+ ([0-9]+) .*/\2 \3 \5 \6 \1/p' $guest_tracing/trace |
         tr ic IC | gzip -1 >/tmp/trace.gz

@@ -7,6 +7,7 @@ everything that was acknowledged before the cut is compared. Prints one line of 
 """
 import argparse
 import ctypes
+import fcntl
 import glob
 import gzip
 import json
@@ -28,6 +29,9 @@ MARK_SIZE = 4 * MIB
 RECENT = 8  # folders that are looked at after every cut; of the older ones some, by chance
 OLDER = 0.04
 FSCK_EVERY = 40
+BLKFLSBUF = 0x1261  # <linux/fs.h>
+# <linux/loop.h>: struct loop_info64
+LOOP_SET_STATUS64, LOOP_GET_STATUS64, LOOP_INFO_SIZE, LOOP_FLAGS_AT, LO_FLAGS_AUTOCLEAR = 0x4C04, 0x4C05, 232, 52, 4
 libc = ctypes.CDLL(None, use_errno=True)
 
 
@@ -64,6 +68,15 @@ def copy_sparse(source, target, size):
             at += len(piece)
 
 
+def detach_with_last_use(fd):
+    """the loop device goes when nobody has it open or mounted any more: also when this program is killed"""
+    info = bytearray(LOOP_INFO_SIZE)
+    fcntl.ioctl(fd, LOOP_GET_STATUS64, info)
+    flags = struct.unpack_from("=I", info, LOOP_FLAGS_AT)[0]
+    struct.pack_into("=I", info, LOOP_FLAGS_AT, flags | LO_FLAGS_AUTOCLEAR)
+    fcntl.ioctl(fd, LOOP_SET_STATUS64, bytes(info))
+
+
 class Disk:
     """the disk at a moment: `base` holds the writes that all survive; `scratch`, on a loop device, what a cut leaves"""
 
@@ -79,9 +92,11 @@ class Disk:
         os.ftruncate(self.scratch, self.size)
         self.loop = subprocess.run(["losetup", "-f", "--show", "-o", str(start), "--sizelimit", str(self.size - MARK_SIZE - start),
                                     f"{work}/scratch"], check=True, capture_output=True, text=True).stdout.strip()
+        self.loop_fd = os.open(self.loop, os.O_RDWR | os.O_CLOEXEC)
+        detach_with_last_use(self.loop_fd)
 
     def close(self):
-        subprocess.run(["losetup", "-d", self.loop], check=False)
+        os.close(self.loop_fd)
 
     def put(self, target, write):
         entry = write.entry
@@ -104,6 +119,8 @@ class Disk:
 
     def make(self, cut, keep):
         """scratch as the cut leaves it; keep(write) chooses among those that may be lost. Return how many were"""
+        # nothing of the disk before stays in the loop device's own page cache, which lives on while loop_fd is open
+        fcntl.ioctl(self.loop_fd, BLKFLSBUF)
         behind = self.candidates(cut)
         copy_sparse(self.base, self.scratch, self.size)
         lost = 0
