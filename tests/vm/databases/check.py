@@ -6,15 +6,12 @@ and every transaction that was acknowledged before the cut must be there, whole.
 """
 import argparse
 import contextlib
-import glob
 import gzip
 import json
 import os
 import random
 import sqlite3
-import subprocess
 import sys
-import time
 
 sys.dont_write_bytecode = True
 HERE = os.path.dirname(os.path.realpath(__file__))
@@ -23,20 +20,9 @@ sys.path.insert(1, HERE)
 import blocklog  # noqa: E402
 import cuts  # noqa: E402
 import marks  # noqa: E402
+import postgres  # noqa: E402
 
 SQLITE_FILES = ("wal.db", "persist.db", "delete.db")
-
-
-def whole(name, rows, counter, acknowledged):
-    """rows: the numbers found, sorted. What is wrong with them"""
-    found = len(rows)
-    if rows != list(range(1, found + 1)):
-        return [f"{name}: rows are missing in between"]
-    if counter != found:
-        return [f"{name}: counter {counter} and {found} rows: a torn transaction"]
-    if found < acknowledged:
-        return [f"{name}: {acknowledged - found} of {acknowledged} acknowledged transactions are lost"]
-    return []
 
 
 def check_sqlite(folder, acknowledged):
@@ -55,56 +41,10 @@ def check_sqlite(folder, acknowledged):
                 counter = db.execute("SELECT max(n) FROM counter").fetchone()[0] if "counter" in tables else 0
             if verdict != "ok":
                 lost.append(f"{name}: integrity_check: {verdict[:200]}")
-            lost += whole(name, rows, counter or 0, count)
+            lost += postgres.whole(name, rows, counter or 0, count)
         except sqlite3.DatabaseError as error:
             lost.append(f"{name}: {error}")
     return lost
-
-
-class Postgres:
-    """a server of this system on the recovered cluster"""
-
-    def __init__(self, folder, work):
-        self.bin = sorted(glob.glob("/usr/lib/postgresql/*/bin"))[-1]
-        self.folder, self.work = f"{folder}/pg", work
-        self.log = open(f"{work}/postgres.log", "w+")
-        os.chmod(work, 0o777)
-
-    def as_user(self, *words, **more):
-        return subprocess.run(["setpriv", "--reuid", "postgres", "--regid", "postgres", "--clear-groups", *words], stdin=subprocess.DEVNULL,
-                              capture_output=True, text=True, **more)
-
-    def query(self, text):
-        done = self.as_user(f"{self.bin}/psql", "-h", self.work, "-U", "postgres", "-d", "postgres", "-qAtXc", text)
-        if done.returncode:
-            raise RuntimeError(done.stderr.strip()[:300])
-        return done.stdout.split()
-
-    def check(self, acknowledged):
-        server = subprocess.Popen(["setpriv", "--reuid", "postgres", "--regid", "postgres", "--clear-groups", f"{self.bin}/postgres", "-D", self.folder,
-                                   "-c", "fsync=off", "-c", f"unix_socket_directories={self.work}"],
-                                  stdin=subprocess.DEVNULL, stdout=self.log, stderr=subprocess.STDOUT)
-        try:
-            end = time.monotonic() + 60
-            while True:
-                try:
-                    self.query("SELECT 1")
-                    break
-                except RuntimeError as error:
-                    if server.poll() is not None or time.monotonic() > end:
-                        self.log.seek(0)
-                        return [f"postgres does not recover: {error}: {self.log.read()[-400:]}"]
-                    time.sleep(0.1)
-            lost = []
-            for client in range(4):
-                rows = [int(n) for n in self.query(f"SELECT n FROM row WHERE client = {client} ORDER BY n")]
-                counter = int(self.query(f"SELECT n FROM counter WHERE client = {client}")[0])
-                lost += whole(f"client {client}", rows, counter, acknowledged.get(client, 0))
-            return lost
-        finally:
-            server.send_signal(3)  # SIGQUIT: at once
-            server.wait()
-            self.log.close()
 
 
 def main():
@@ -129,9 +69,7 @@ def main():
     try:
         for cut, kind in cuts.plan(history, pending, options.cuts, chance):
             while pending and pending[0][0] <= cut:
-                number = pending.pop(0)[1]
-                client, count = number >> marks.CLIENT_SHIFT, number & ((1 << marks.CLIENT_SHIFT) - 1)
-                acknowledged[client] = max(count, acknowledged.get(client, 0))
+                marks.take(acknowledged, pending.pop(0)[1])
             result["dropped"] += disk.make(cut, cuts.chooser(kind, chance))
             result["cuts"] += 1
             try:
@@ -143,7 +81,7 @@ def main():
                 if options.database == "sqlite":
                     lost = check_sqlite(folder, acknowledged)
                 else:
-                    lost = Postgres(folder, options.work).check(acknowledged)
+                    lost = postgres.Server(f"{folder}/pg", options.work, "fsync=off").check(acknowledged)
                 cuts.umount(mnt)
             result["lossy"] += bool(lost)
             for line in lost[:3] if result["lossy"] <= 5 else []:
