@@ -1,4 +1,4 @@
-# shellcheck shell=bash
+# shellcheck shell=bash disable=SC2154 # what they use is set by guest.sh and by who sources them
 # guest-figures.sh - for scripts in the guest: the daemon's figures of now, and what they must be. Source it after guest.sh; the mount
 # has stats_file=$stats. The caller sets `step`, for messages.
 stats=/tmp/stats

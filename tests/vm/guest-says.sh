@@ -1,4 +1,4 @@
-# shellcheck shell=bash
+# shellcheck shell=bash disable=SC2154 # what they use is set by guest.sh and by who sources them
 # guest-says.sh - for scripts in the guest: what the daemon says of the device below a source. Source it after guest.sh.
 
 # says NAME FOLDER PATTERN
