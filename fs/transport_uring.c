@@ -161,6 +161,8 @@ static void arrived(struct uring_entry *e)
 	}
 	stats_add(&st->requests_uring, 1);
 	placement_cpu_caller(e->r->thread, e->queue->qid);
+	if (in.opcode == FUSE_SETLKW && e->queue->piled) /* it may come from the pile, and there may be more behind it */
+		uring_kick_wanted(e->uring, e->queue);
 	request_receive(e->r, message, in.len);
 }
 

@@ -114,7 +114,7 @@ void uring_entry_drop(struct uring_entry *e);
 void uring_entry_register(struct uring_entry *e);
 /** uring_channel_free() - @u has no entry any more (or its ring has gone with them). Thread: owner. */
 void uring_channel_free(struct uring_channel *u);
-/** uring_kick_wanted() - all entries of @q are in our hands. Thread: owner. */
+/** uring_kick_wanted() - all entries of @q are in our hands, or one more request came that may wait for a lock. Thread: owner. */
 void uring_kick_wanted(struct uring_channel *u, struct uring_queue *q);
 /** uring_kick() - send a request of our own where others may lie behind lock waiters. Thread: owner, each turn while there are some. */
 void uring_kick(struct uring_channel *u);
