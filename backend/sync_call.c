@@ -45,8 +45,8 @@ static void answer(struct sync_call *c, int64_t res, bool by_flush)
 	/* ENOSYS would make the kernel answer 0 to every later fsync (fs/fuse/file.c, fuse_fsync) */
 	if (res == -ENOSYS || res == -EINVAL || res == -EOPNOTSUPP)
 		res = -EIO;
-	if (res == 0 && c->error_due)
-		res = -EIO; /* a FLUSH failed that this open file had not heard of */
+	if (c->error_due)
+		res = -EIO; /* a FLUSH failed that this open file had not heard of; it is told but once, so now */
 	if (d) {
 		uint64_t ns = stats_now_ns() - c->start_ns;
 
@@ -55,7 +55,7 @@ static void answer(struct sync_call *c, int64_t res, bool by_flush)
 		pthread_mutex_lock(&d->latency_lock);
 		histogram_add(by_flush ? &d->flush_latency : &d->kernel_latency, ns);
 		pthread_mutex_unlock(&d->latency_lock);
-		if (!by_flush)
+		if (!by_flush && c->reason != PROOF_NONE)
 			atomic_fetch_add_explicit(&d->kernel[c->reason], 1, memory_order_relaxed);
 	}
 	c->done(c, res > 0 ? 0 : res);
@@ -356,6 +356,7 @@ void durability_sync(struct sync_call *c)
 {
 	enum proof_reason reason;
 	c->start_ns = stats_now_ns();
+	c->reason = PROOF_NONE;
 	c->error_due = false;
 	reason = decide(c);
 	if (reason == PROOF_NONE)

@@ -337,8 +337,54 @@ static void test_kernel_errors(void)
 	end();
 }
 
+/* sync_without_ops() - a call in memory that was used before, as a request's is, while no op is free. */
+static void sync_without_ops(struct result *out)
+{
+	struct op *taken[128];
+	struct sync_call c;
+	unsigned count = 0;
+
+	while (count < 128 && (taken[count] = ring_op_get(r)))
+		count++;
+	REQUIRE(count > 0 && ring_ops_free(r) == 0);
+	*out = (struct result){ 0, 1 };
+	memset(&c, PROOF_TIMES, sizeof(c));
+	c.ring = r;
+	c.durable = &d;
+	c.dfile = f;
+	c.file = &file;
+	c.seen = &seen;
+	c.datasync = true;
+	c.done = call_done;
+	c.owner = out;
+	durability_sync(&c);
+	while (count)
+		ring_op_put(taken[--count]);
+}
+
+static void test_no_op(void)
+{
+	struct result out;
+
+	begin();
+	wrote(PROOF_WRITE_BUFFERED);
+	sync_without_ops(&out);
+	CHECK_EQ(out.done, 1);
+	CHECK_EQ(out.res, -ENOMEM);
+	CHECK_EQ(d.errors, 1);
+	for (unsigned n = 0; n < PROOF_REASONS_COUNT; n++)
+		CHECK_EQ(d.kernel[n], 0); /* the kernel did not sync it */
+	/* an error of a FLUSH, of which this open file is told but once, is not lost in the other one */
+	ns.flusher.errors++;
+	sync_without_ops(&out);
+	CHECK_EQ(out.done, 1);
+	CHECK_EQ(out.res, -EIO);
+	end();
+}
+
 int main(void)
 {
+	test_no_op();
 	test_sharing();
 	test_status(0x2002, -EIO);
 	test_status(6, -EIO);
