@@ -8,9 +8,6 @@
 #include "fs/durable.h"
 #include "fs/ops.h"
 
-#define WRITE_TRIES 8u          /* waits for space that is being freed */
-#define WRITE_WAIT_NS 25000000u /* each */
-
 #ifndef RWF_APPEND
 #define RWF_APPEND 0x10
 #endif
@@ -124,40 +121,11 @@ void op_read(struct request *r, uint64_t nodeid, uint64_t fh, size_t size, uint6
 struct write_state {
 	const char *buf;
 	const struct fuse_write_in *in;
-	unsigned tries;
+	uint8_t tries; /* request_wait_for_space() */
 	size_t done;        /* bytes */
 };
 
 static void write_submit(struct request *r);
-
-static void write_again(struct op *op)
-{
-	write_submit(op->owner);
-}
-
-/**
- * write_space() - the filesystem is full, but a file was closed a moment ago
- *
- * A caller who closes and unlinks a large file and then writes sees the kernel close it (RELEASE) only
- * some time later; on the backing filesystem itself the space would be there. So wait a little for it.
- */
-static bool write_space(struct request *r, int64_t res)
-{
-	struct write_state *s = REQUEST_STATE(r, struct write_state);
-	struct op *op;
-
-	if (res != -ENOSPC || s->tries++ >= WRITE_TRIES || !server_space_may_come(r->mount->server))
-		return false;
-	op = ring_op_get(r->thread->ring);
-	if (!op)
-		return false;
-	op->kind = OP_TIMEOUT;
-	op->off = WRITE_WAIT_NS;
-	op->done = write_again;
-	op->owner = r;
-	ring_submit(op);
-	return true;
-}
 
 /** write_beside_pages() - it passes by the page cache, and the kernel may hold pages of the file. */
 static bool write_beside_pages(const struct request *r)
@@ -186,7 +154,7 @@ static void write_done(struct op *op)
 		write_submit(r);
 		return;
 	}
-	if (write_space(r, op->res))
+	if (request_wait_for_space(r, op->res, &s->tries, write_submit))
 		return;
 	coherence_change_end(r); /* before the caller, and then others, may go on */
 	durable_write_end(r, op->res);
@@ -302,23 +270,29 @@ void op_write(struct request *r, uint64_t nodeid, const char *buf, const struct 
 
 /* ---- space and holes ------------------------------------------------------------------- */
 
+struct space_state {
+	const void *in;
+	uint8_t tries; /* request_wait_for_space() */
+	bool wide; /* of a copy: the answer has 64 bits */
+};
+
+static void fallocate_submit(struct request *r);
+
 static void fallocate_done(struct op *op)
 {
-	coherence_change_end(op->owner);
-	request_reply_err(op->owner, op->res);
+	struct request *r = op->owner;
+
+	if (request_wait_for_space(r, op->res, &REQUEST_STATE(r, struct space_state)->tries, fallocate_submit))
+		return;
+	coherence_change_end(r);
+	request_reply_err(r, op->res);
 }
 
-void op_fallocate(struct request *r, uint64_t nodeid, const struct fuse_fallocate_in *in)
+static void fallocate_submit(struct request *r)
 {
-	struct op *op;
+	const struct fuse_fallocate_in *in = REQUEST_STATE(r, struct space_state)->in;
+	struct op *op = request_op(r, OP_FALLOCATE, fallocate_done);
 
-	if (!request_file(r, nodeid, in->fh))
-		return;
-	if (!r->handle->writable || r->handle->directory) {
-		request_reply_err(r, -EBADF);
-		return;
-	}
-	op = request_op(r, OP_FALLOCATE, fallocate_done);
 	if (!op)
 		return;
 	op->file = &r->handle->file;
@@ -326,9 +300,21 @@ void op_fallocate(struct request *r, uint64_t nodeid, const struct fuse_fallocat
 	op->len = in->length;
 	op->arg = in->mode;
 	op->creds = write_creds(r, 0);
+	ring_submit(op);
+}
+
+void op_fallocate(struct request *r, uint64_t nodeid, const struct fuse_fallocate_in *in)
+{
+	if (!request_file(r, nodeid, in->fh))
+		return;
+	if (!r->handle->writable || r->handle->directory) {
+		request_reply_err(r, -EBADF);
+		return;
+	}
+	*REQUEST_STATE(r, struct space_state) = (struct space_state){ .in = in };
 	coherence_change_begin(r, r->inode, r->handle->file.fd);
 	durable_change(r, r->inode, PROOF_FALLOCATE);
-	ring_submit(op);
+	fallocate_submit(r);
 }
 
 static void lseek_done(struct op *op)
@@ -362,11 +348,15 @@ void op_lseek(struct request *r, uint64_t nodeid, uint64_t fh, uint64_t off, int
 
 /* ---- copy ---------------------------------------------------------------------------------- */
 
+static void copy_submit(struct request *r);
+
 static void copy_done(struct op *op)
 {
 	struct request *r = op->owner;
 	const struct uapi_fuse_copy_file_range_out out = { .bytes_copied = op->res > 0 ? (uint64_t)op->res : 0 };
 
+	if (request_wait_for_space(r, op->res, &REQUEST_STATE(r, struct space_state)->tries, copy_submit))
+		return;
 	coherence_change_end(r);
 	if (op->res < 0)
 		request_reply_err(r, op->res);
@@ -376,18 +366,12 @@ static void copy_done(struct op *op)
 		request_reply_write(r, (size_t)op->res);
 }
 
-void op_copy_file_range(struct request *r, uint64_t nodeid, const struct fuse_copy_file_range_in *in, bool wide)
+static void copy_submit(struct request *r)
 {
-	struct op *op;
+	const struct space_state *s = REQUEST_STATE(r, struct space_state);
+	const struct fuse_copy_file_range_in *in = s->in;
+	struct op *op = request_op(r, OP_COPY_RANGE, copy_done);
 
-	if (!request_file(r, nodeid, in->fh_in) || !request_inode2(r, in->nodeid_out))
-		return;
-	r->handle2 = handle_get(r->mount->handles, in->fh_out, r->inode2);
-	if (!r->handle2 || !r->handle2->writable) {
-		request_reply_err(r, -EBADF);
-		return;
-	}
-	op = request_op(r, OP_COPY_RANGE, copy_done);
 	if (!op)
 		return;
 	op->fd = r->handle->file.fd;
@@ -395,10 +379,23 @@ void op_copy_file_range(struct request *r, uint64_t nodeid, const struct fuse_co
 	op->fd2 = r->handle2->file.fd;
 	op->off2 = in->off_out;
 	/* the narrow answer holds 32 bits */
-	op->len = wide || in->len < UINT_MAX ? in->len : UINT_MAX & ~4095u;
+	op->len = s->wide || in->len < UINT_MAX ? in->len : UINT_MAX & ~4095u;
 	op->creds = write_creds(r, 0);
+	ring_submit(op);
+}
+
+void op_copy_file_range(struct request *r, uint64_t nodeid, const struct fuse_copy_file_range_in *in, bool wide)
+{
+	if (!request_file(r, nodeid, in->fh_in) || !request_inode2(r, in->nodeid_out))
+		return;
+	r->handle2 = handle_get(r->mount->handles, in->fh_out, r->inode2);
+	if (!r->handle2 || !r->handle2->writable) {
+		request_reply_err(r, -EBADF);
+		return;
+	}
+	*REQUEST_STATE(r, struct space_state) = (struct space_state){ .in = in, .wide = wide };
 	coherence_change_begin(r, r->inode2, r->handle2->file.fd);
 	durable_change(r, r->inode, PROOF_COPY); /* its blocks may be shared from now on */
 	durable_change(r, r->inode2, PROOF_COPY);
-	ring_submit(op);
+	copy_submit(r);
 }

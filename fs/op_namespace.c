@@ -18,6 +18,7 @@ struct make_state {
 	mode_t mode, umask;
 	dev_t rdev;
 	const char *target; /* of a symlink */
+	uint8_t tries;      /* request_wait_for_space() */
 };
 
 static void make_looked_up(struct child *c)
@@ -30,11 +31,15 @@ static void make_looked_up(struct child *c)
 	(void)request_reply_entry(c->request, &c->entry); /* a lost one is undone there */
 }
 
+static void make_start(struct request *r);
+
 static void make_made(struct op *op)
 {
 	struct request *r = op->owner;
 	struct make_state *s = REQUEST_STATE(r, struct make_state);
 
+	if (r->opcode != FUSE_LINK && request_wait_for_space(r, op->res, &s->tries, make_start))
+		return;
 	if (op->res < 0) {
 		request_reply_err(r, op->res);
 		return;
@@ -131,7 +136,11 @@ struct rename_state {
 
 static void names_done(struct op *op)
 {
-	request_reply_err(op->owner, op->res);
+	struct request *r = op->owner;
+
+	if (op->res == 0)
+		server_space_coming(r->mount->server); /* with the kernel's FORGET */
+	request_reply_err(r, op->res);
 }
 
 static void remove_start(struct request *r)

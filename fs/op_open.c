@@ -21,6 +21,7 @@ struct open_state {
 	int fd, direct_fd;
 	int path_fd;               /* create, without file handles: O_PATH of the new file */
 	struct statx stx;
+	uint8_t tries;             /* request_wait_for_space() */
 	bool same_data;            /* the kernel may keep its pages */
 	bool uncached;             /* it gets FOPEN_DIRECT_IO */
 	struct passthrough_step passthrough;
@@ -392,6 +393,8 @@ static void create_identified(struct child *c)
 	join(r, c->inode, create_joined);
 }
 
+static void create_start(struct request *r);
+
 static void create_opened(struct op *op)
 {
 	struct request *r = op->owner;
@@ -403,6 +406,8 @@ static void create_opened(struct op *op)
 		request_reply_err(r, -ESTALE);
 		return;
 	}
+	if (request_wait_for_space(r, op->res, &s->tries, create_start))
+		return;
 	if (op->res < 0) {
 		request_reply_err(r, op->res);
 		return;

@@ -55,6 +55,8 @@ static const struct opt_row rows[] = {
 	{ "allow_other", OPT_FLAG, FIELD(allow_other), .negatable = true,
 	  .help = "Let other users in; always on for a mount made by root" },
 	{ "allow_root", OPT_FLAG, FIELD(allow_root), .help = "Let root in, besides the user who mounted" },
+	{ "idmap", OPT_FLAG, FIELD(idmap),
+	  .help = "Let the mount be copied with other user ids (idmapped mounts; Linux 6.12 or newer, root only). The kernel then tells of a caller only when something is made: all else is done as root once the kernel has allowed it" },
 	{ "default_permissions", OPT_FLAG, FIELD(default_permissions), .value = "on",
 	  .help = "The kernel checks owner, mode and ACLs before a request is sent; always on" },
 	{ "fsname", OPT_STRING, FIELD(fsname), .unit = "NAME", .help = "First field of /proc/mounts, instead of SOURCE" },
@@ -117,7 +119,7 @@ static const char *const ignored_words[] = { "defaults", "auto", "noauto", "user
 /** Pairs of which only one may be given. */
 static const char *const contradictions[][2] = { { "writeback", "direct_io" }, { "writeback", "cache=none" },
 						 { "writeback", "io=kernel" },
-						 { "allow_other", "allow_root" }, { "ro", "rw" } };
+						 { "allow_other", "allow_root" }, { "idmap", "allow_root" }, { "ro", "rw" } };
 
 static bool word_in(const char *word, const char *const *list)
 {

@@ -29,7 +29,7 @@ struct options {
 	bool readdirplus, dir_cache, submounts, acl, xattr;
 
 	/* mounting */
-	bool allow_other, allow_root, default_permissions;
+	bool allow_other, allow_root, default_permissions, idmap;
 	char *fsname, *subtype;
 	unsigned max_write, max_background;
 	char mount_words[1024]; /* words for mount(2), comma-separated: ro, nosuid, ... */

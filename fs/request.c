@@ -118,6 +118,15 @@ int request_send(struct request *r, int error, const void *data, size_t size)
 	return send(r, iov, size && !error ? 2 : 1);
 }
 
+/** unnamed_caller() - with FUSE_ALLOW_IDMAP only requests that make something tell whose they are (fs/fuse/dev.c, fuse_get_req): root does the others. */
+static void unnamed_caller(const struct request *r)
+{
+	struct fuse_in_header *in = (struct fuse_in_header *)r->in; /* in a buffer of ours */
+
+	if (in->uid == UINT32_MAX && r->mount->init_flags & UAPI_FUSE_ALLOW_IDMAP)
+		in->uid = in->gid = 0;
+}
+
 /** allowed() - allow_root is libfuse's own check; what does not go through it is checked here. */
 static bool allowed(const struct request *r)
 {
@@ -133,6 +142,7 @@ void request_receive(struct request *r, const void *msg, size_t len)
 	int bad;
 
 	request_begin(r, msg, len);
+	unnamed_caller(r);
 	bad = dispatch_check(r, &row);
 	log_trace("request %llu %s node %llx len %zu uid %u pid %u", (unsigned long long)r->in->unique,
 		  dispatch_opcode_name(r->opcode), (unsigned long long)r->in->nodeid, len, r->in->uid, r->in->pid);
@@ -332,7 +342,7 @@ void request_close_handle(struct server_thread *t, struct mount *m, struct handl
 	passthrough_leave(t, m, i, (enum handle_io)h->io, (h->open_flags & O_ACCMODE) == O_RDWR); /* before the close, which may have to be slow */
 	dir_cache_closed(m->server, h);
 	if (h->writable)
-		atomic_store_explicit(&m->server->slow_close_ns, stats_now_ns(), memory_order_relaxed);
+		server_space_coming(m->server);
 	durability_put(h->dfile, h->file.fd);
 	bfile_close(t->ring, &h->file, how);
 	if (h->has_direct)

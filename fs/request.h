@@ -113,6 +113,14 @@ bool request_name(struct request *r, const char *name);
  * Opens those that the budget had closed; answers ESTALE when the file has gone. Last call of a step.
  */
 void request_with_fds(struct request *r, void (*next)(struct request *r));
+/**
+ * request_wait_for_space() - the filesystem or a quota is full (@res), but a file was closed or unlinked a moment ago: @again is called in a while
+ *
+ * A caller who unlinks a file sees the kernel close it (RELEASE) and forget it (FORGET) only some time later; in SOURCE
+ * itself the space would be there at once. So wait a little for it. @tries: of this request, from 0.
+ * Return: false: @res is the answer
+ */
+bool request_wait_for_space(struct request *r, int64_t res, uint8_t *tries, void (*again)(struct request *r));
 /** request_op() - an op of kind @kind with owner r; replies ENOMEM and returns NULL when the pool is empty. */
 struct op *request_op(struct request *r, enum op_kind kind, op_done_fn done);
 /** request_creds() - the caller's identity, with its umask when @umask is not negative. */

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * request_fd.c - the O_PATH descriptors that a request works on.
+ * request_fd.c - the O_PATH descriptors that a request works on; space that it waits for.
  *
  * Most inodes have one. For those whose descriptor the budget closed, it is
  * opened again by file handle (which may wait for the disk: on a worker), or
@@ -12,6 +12,9 @@
 #include <string.h>
 
 #include "fs/request.h"
+
+#define SPACE_TRIES 8u          /* waits for space that is being freed */
+#define SPACE_STEP_NS 25000000u /* each */
 
 static void next_fd(struct request *r);
 
@@ -163,4 +166,32 @@ void request_with_fds(struct request *r, void (*next)(struct request *r))
 	assert(!r->inode_of_handle); /* its descriptor would stay in use */
 	r->next = next;
 	next_fd(r);
+}
+
+/* ---- space that is being freed -------------------------------------------------------------- */
+
+static void space_again(struct op *op)
+{
+	struct request *r = op->owner;
+
+	r->next(r);
+}
+
+bool request_wait_for_space(struct request *r, int64_t res, uint8_t *tries, void (*again)(struct request *r))
+{
+	struct op *op;
+
+	if ((res != -ENOSPC && res != -EDQUOT) || *tries >= SPACE_TRIES || !server_space_may_come(r->mount->server))
+		return false;
+	op = ring_op_get(r->thread->ring);
+	if (!op)
+		return false;
+	(*tries)++;
+	r->next = again;
+	op->kind = OP_TIMEOUT;
+	op->off = SPACE_STEP_NS;
+	op->done = space_again;
+	op->owner = r;
+	ring_submit(op);
+	return true;
 }

@@ -42,7 +42,7 @@ static void close_how(struct server_thread *t, int fd, enum bfile_close_how how)
 	if (fd < 0)
 		return;
 	if (how != BFILE_CLOSE_NOW)
-		atomic_store_explicit(&t->server->slow_close_ns, stats_now_ns(), memory_order_relaxed);
+		server_space_coming(t->server);
 	op = ring_op_get(t->ring);
 	if (!op) {
 		(void)close(fd); /* as above */
@@ -93,6 +93,11 @@ void server_close_forgotten(struct server_thread *t, int fd)
 		return;
 	known = stat_for_close(fd, &stx);
 	close_how(t, fd, known && known->stx_nlink ? BFILE_CLOSE_NOW : speed_of(t->server, known));
+}
+
+void server_space_coming(struct server *srv)
+{
+	atomic_store_explicit(&srv->slow_close_ns, stats_now_ns(), memory_order_relaxed);
 }
 
 bool server_space_may_come(const struct server *srv)

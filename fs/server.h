@@ -160,7 +160,7 @@ struct server {
 	uint64_t start_ns;
 	_Atomic uint32_t dirs_cached; /* open directories whose names the kernel may keep */
 	_Atomic bool remote;      /* a filesystem was seen that is not local (struct backing_fs) */
-	_Atomic uint64_t slow_close_ns; /* when a close last started that may free space; 0: never */
+	_Atomic uint64_t slow_close_ns; /* when a close or unlink was last made that may free space; 0: never */
 };
 
 /** server_evict() - make room for one more descriptor when the budget is used up. Thread: any. */
@@ -182,6 +182,8 @@ int server_reopen(const struct server *srv, int fd, int flags);
 int server_backing(struct mount *m, dev_t dev, int fd);
 /** server_backing_known() - the same, -1 for one that has not been added. */
 int server_backing_known(const struct mount *m, dev_t dev);
+/** server_space_coming() - something was closed or unlinked: space may be freed from now on. Thread: any. */
+void server_space_coming(struct server *srv);
 /** server_space_may_come() - whether closes of the last moments may still be freeing space on a full filesystem. */
 bool server_space_may_come(const struct server *srv);
 /** server_ino() - the inode number to show: unique over the filesystems below the mount. */

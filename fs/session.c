@@ -25,7 +25,7 @@
 
 /* ---- what we ask for in INIT -------------------------------------------------- */
 
-enum { WHEN_ALWAYS, WHEN_LOCKS_SHARED, WHEN_CACHE_NONE, WHEN_CACHE_AUTO, WHEN_READDIRPLUS, WHEN_WRITEBACK, WHEN_ACL, WHEN_IO_KERNEL, WHEN_URING };
+enum { WHEN_ALWAYS, WHEN_LOCKS_SHARED, WHEN_CACHE_NONE, WHEN_CACHE_AUTO, WHEN_READDIRPLUS, WHEN_WRITEBACK, WHEN_ACL, WHEN_IO_KERNEL, WHEN_URING, WHEN_IDMAP };
 
 struct init_row {
 	uint64_t flag;
@@ -59,6 +59,7 @@ static const struct init_row init_rows[] = {
 	{ UAPI_FUSE_CREATE_SUPP_GROUP, "create_supp_group", WHEN_ALWAYS, SESSION_DENY_SUPP_GROUP },
 	{ UAPI_FUSE_PASSTHROUGH, "passthrough", WHEN_IO_KERNEL, SESSION_DENY_PASSTHROUGH },
 	{ UAPI_FUSE_DIRECT_IO_ALLOW_MMAP, "direct_io_allow_mmap", WHEN_ALWAYS, 0 },
+	{ UAPI_FUSE_ALLOW_IDMAP, "allow_idmap", WHEN_IDMAP, 0 },
 	{ UAPI_FUSE_OVER_IO_URING, "fuse_uring", WHEN_URING, SESSION_DENY_URING },
 };
 #define INIT_ROWS_COUNT (sizeof(init_rows) / sizeof(init_rows[0]))
@@ -124,6 +125,8 @@ static bool wanted(const struct mount *m, const struct init_row *row)
 		return opt->io == IO_KERNEL;
 	case WHEN_URING:
 		return m->uring;
+	case WHEN_IDMAP:
+		return opt->idmap && m->server->root;
 	case WHEN_ACL:
 		return opt->acl && opt->xattr;
 	default:
