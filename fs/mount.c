@@ -15,6 +15,7 @@
 #include "fs/lock.h"
 #include "fs/server.h"
 #include "fs/session.h"
+#include "fs/transport_uring.h"
 
 /** root_identity() - attributes and file handle of the root. */
 static int root_identity(int fd, struct statx *stx, struct inode_handle *handle)
@@ -102,8 +103,11 @@ int mount_create(struct server *srv, int root_fd, const char *mountpoint, const 
 		return res;
 	}
 	res = session_mount(m, target, fsname, err, err_size);
-	if (res == 0)
+	if (res == 0) {
 		res = late_flags(m, target, err, err_size);
+		if (res < 0 && m->uring)
+			transport_uring_discard(m); /* else its entries would keep ops and requests of all threads */
+	}
 	if (res < 0) {
 		mount_destroy(m);
 		return res;
