@@ -60,8 +60,9 @@ static void ended(struct flusher *f, struct ring *r, int res)
 	struct flush_ticket *list;
 	bool more;
 
-	if (res < 0)
-		atomic_fetch_add(&f->errors, 1); /* before anybody is answered: no proof outlives it */
+	/* before anybody is answered: no proof outlives it. ENOMEM: none was sent, and those who waited go to the kernel's sync */
+	if (res < 0 && res != -ENOMEM)
+		atomic_fetch_add(&f->errors, 1);
 	if (res == -ENODEV || res == -ENXIO)
 		atomic_store(&f->gone, true);
 	pthread_mutex_lock(&f->lock);

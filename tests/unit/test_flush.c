@@ -382,9 +382,34 @@ static void test_no_op(void)
 	end();
 }
 
+/* No memory for the command: nobody's data is in doubt, the kernel's sync does it. */
+static void test_not_sent(void)
+{
+	struct sync_call c;
+	struct result out;
+
+	begin();
+	wrote(PROOF_WRITE_BUFFERED);
+	start(&c, &out, true);
+	complete(IORING_OP_SYNC_FILE_RANGE, 0);
+	complete(IORING_OP_URING_CMD, -ENOMEM);
+	CHECK_EQ(out.done, 0);
+	complete(IORING_OP_FSYNC, 0);
+	CHECK_EQ(out.res, 0);
+	CHECK_EQ(ns.flusher.errors, 0);
+	CHECK(!ns.flusher.busy);
+	wrote(PROOF_WRITE_BUFFERED);
+	start(&c, &out, true);
+	complete(IORING_OP_SYNC_FILE_RANGE, 0);
+	complete(IORING_OP_URING_CMD, 0);
+	CHECK_EQ(out.res, 0);
+	end();
+}
+
 int main(void)
 {
 	test_no_op();
+	test_not_sent();
 	test_sharing();
 	test_status(0x2002, -EIO);
 	test_status(6, -EIO);
