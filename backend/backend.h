@@ -346,6 +346,15 @@ struct ring_post {
  */
 int ring_post(struct ring *from, struct ring *to, struct ring_post *p);
 
+/**
+ * ring_has_work() - whether something waits for the owner of @r to run, or it is in the middle of something
+ * Sees completions that the kernel holds back for it, too, but only where ring_tells_work().
+ * Thread: any; the ring must not be ending. No system call.
+ */
+bool ring_has_work(const struct ring *r);
+/** ring_tells_work() - whether the kernel shows in memory that it holds completions back (IORING_SETUP_TASKRUN_FLAG, Linux 5.19). Thread: any. */
+bool ring_tells_work(const struct ring *r);
+
 /* ---- figures --------------------------------------------------------------- */
 
 struct ring_stats {

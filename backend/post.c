@@ -99,6 +99,23 @@ bool post_pending(struct ring *r)
 	return (head && head != &post_closed) || atomic_load(&r->worker_done);
 }
 
+bool ring_tells_work(const struct ring *r)
+{
+	return r->uring.flags & IORING_SETUP_TASKRUN_FLAG;
+}
+
+bool ring_has_work(const struct ring *r)
+{
+	const struct io_uring_sq *sq = &r->uring.sq;
+	const struct io_uring_cq *cq = &r->uring.cq;
+
+	if (!atomic_load(&r->sleeping))
+		return true;
+	return IO_URING_READ_ONCE(*sq->kflags) & (IORING_SQ_CQ_OVERFLOW | IORING_SQ_TASKRUN) ||
+	       IO_URING_READ_ONCE(*cq->ktail) != IO_URING_READ_ONCE(*cq->khead) ||
+	       IO_URING_READ_ONCE(*sq->ktail) != IO_URING_READ_ONCE(*sq->khead);
+}
+
 static unsigned run_list(struct ring_post *newest)
 {
 	struct ring_post *oldest = NULL;

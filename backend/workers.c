@@ -135,7 +135,11 @@ static void *worker_main(void *arg)
 
 	/* refused only by a seccomp filter; then creating ops would change a shared umask, so say no to all */
 	bool own_fs = unshare(CLONE_FS) == 0;
+	const struct sched_param none = { 0 };
 
+	/* inherited from a serving thread that was stepping back for its callers just then */
+	if (sched_getscheduler(0) == SCHED_IDLE)
+		(void)sched_setscheduler(0, SCHED_OTHER, &none); /* it may; else whoever watches that thread does it */
 	if (own_fs)
 		umask(0);
 	(void)sched_setaffinity(0, sizeof(w->cpus), &w->cpus); /* only slower without */

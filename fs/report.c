@@ -16,13 +16,16 @@
 #include "fs/transport.h"
 #include "fs/transport_uring.h"
 
+#define FIGURES_MAX 96u
+
 /** Sums over all threads, mounts and rings. */
 struct totals {
 	struct histogram latency[UAPI_FUSE_OPCODE_MAX];
 	uint64_t errors[UAPI_FUSE_OPCODE_MAX];
-	uint64_t requests, requests_uring, kicks, moves, away_ns, replies_lost, bytes_read, bytes_written, in_flight, in_flight_max, bad_requests, interrupts,
+	uint64_t requests, requests_uring, kicks, replies_lost, bytes_read, bytes_written, in_flight, in_flight_max, bad_requests, interrupts,
 		lookups_hot, lookups_cold, lookups_again, dirs_listed, dirs_kept, passthrough_opens, passthrough_not[PASSTHROUGH_NOT_COUNT],
 		dontcache, dontcache_refused;
+	uint64_t moves, away_ns, idle_class, idle_switches, idle_ns, idle_starved, idle_contended; /* placement_*.h */
 	uint64_t inodes, inodes_max, inode_fds, inode_memory, handles;
 	struct ring_stats ring;
 	struct worker_stats workers;
@@ -41,6 +44,13 @@ static void sum_thread(struct totals *s, const struct server_thread *thread)
 	s->kicks += stats_get(&t->kicks);
 	s->moves += stats_get(&thread->place.moves);
 	s->away_ns += stats_get(&thread->place.away_ns);
+	s->idle_class += atomic_load(&thread->class.idle);
+	s->idle_switches += stats_get(&thread->class.switches);
+	s->idle_ns += stats_get(&thread->class.idle_ns);
+	if (atomic_load(&thread->class.idle))
+		s->idle_ns += stats_now_ns() - stats_get(&thread->class.since_ns);
+	s->idle_starved += stats_get(&thread->class.ended[CLASS_STARVED]);
+	s->idle_contended += stats_get(&thread->class.ended[CLASS_CONTENDED]);
 	s->replies_lost += stats_get(&t->replies_lost);
 	s->bytes_read += stats_get(&t->bytes_read);
 	s->bytes_written += stats_get(&t->bytes_written);
@@ -84,7 +94,25 @@ static struct totals *sum(const struct server *srv)
 	return s;
 }
 
-/** figures() - fill @f (room for 64) and return how many. */
+/** placement_figures() - where and in which class threads serve, into @f. Return how many. */
+static unsigned placement_figures(const struct server *srv, const struct totals *s, struct figure *f)
+{
+	const struct figure all[] = {
+		{ "placement_changes", srv->placement ? placement_changes(srv->placement) : 0 },
+		{ "placement_moves", s->moves },
+		{ "placement_away_ms", s->away_ns / 1000000 },
+		{ "placement_idle_class", s->idle_class },
+		{ "placement_idle_switches", s->idle_switches },
+		{ "placement_idle_ms", s->idle_ns / 1000000 },
+		{ "placement_idle_starved", s->idle_starved },
+		{ "placement_idle_contended", s->idle_contended },
+	};
+
+	memcpy(f, all, sizeof(all));
+	return sizeof(all) / sizeof(all[0]);
+}
+
+/** figures() - fill @f (room for FIGURES_MAX) and return how many. */
 static unsigned figures(const struct server *srv, const struct totals *s, struct figure *f)
 {
 	const struct figure all[] = {
@@ -99,10 +127,7 @@ static unsigned figures(const struct server *srv, const struct totals *s, struct
 		{ "interrupts", s->interrupts },
 		{ "bytes_read", s->bytes_read },
 		{ "bytes_written", s->bytes_written },
-		{ "placement_changes", srv->placement ? placement_changes(srv->placement) : 0 },
 		{ "uring_kicks", s->kicks },
-		{ "placement_moves", s->moves },
-		{ "placement_away_ms", s->away_ns / 1000000 },
 		{ "lookups_hot", s->lookups_hot },
 		{ "lookups_cold", s->lookups_cold },
 		{ "lookups_again", s->lookups_again },
@@ -152,16 +177,16 @@ static unsigned figures(const struct server *srv, const struct totals *s, struct
 		{ "worker_threads", s->workers.threads },
 		{ "worker_queued_max", s->workers.queued_max },
 	};
-	_Static_assert(sizeof(all) / sizeof(all[0]) <= 64, "room of the callers");
+	_Static_assert(sizeof(all) / sizeof(all[0]) + 16 <= FIGURES_MAX, "room of the callers");
 
 	memcpy(f, all, sizeof(all));
-	return sizeof(all) / sizeof(all[0]);
+	return sizeof(all) / sizeof(all[0]) + placement_figures(srv, s, f + sizeof(all) / sizeof(all[0]));
 }
 
 void report_text(const struct server *srv, FILE *f)
 {
 	struct totals *s = sum(srv);
-	struct figure fig[64];
+	struct figure fig[FIGURES_MAX];
 	unsigned count;
 
 	if (!s)
@@ -209,7 +234,7 @@ static void json_latency(const struct totals *s, FILE *f)
 void report_json(const struct server *srv, FILE *f)
 {
 	struct totals *s = sum(srv);
-	struct figure fig[64];
+	struct figure fig[FIGURES_MAX];
 	unsigned count;
 	bool first = true;
 
@@ -277,6 +302,10 @@ void report_start(const struct server *srv)
 		 m->keep_names ? (m->backing[0].handles ? "identity only, reopening by name" : "no, reopening by name") : "yes",
 		 srv->threads[0].registered_count, srv->budget.max);
 	log_info("missing in this kernel or not permitted: %s%s%s", backend_features_missing(srv->backend), missing[0] ? " " : "", missing);
+	if (placement_guard_why(srv)[0])
+		log_info("serving threads do not step back for their callers (SCHED_IDLE): %s", placement_guard_why(srv));
+	else
+		log_info("serving threads step back for their callers (SCHED_IDLE) while requests are few and nobody else wants their CPU");
 	if (!libfuse_io_custom())
 		log_info("this libfuse was built without custom I/O: its replies are taken at writev(2)");
 	if (srv->opt.deny)

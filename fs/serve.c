@@ -100,6 +100,7 @@ static void *serve(void *arg)
 
 	snprintf(name, sizeof(name), "uringfs-%u", t->index);
 	(void)prctl(PR_SET_NAME, name); /* only a name */
+	t->class.tid = gettid();
 	t->start_error = thread_setup(t);
 	sem_post(&t->started);
 	while (!t->start_error && !(atomic_load(&t->quit) && !t->channels)) {
@@ -108,6 +109,7 @@ static void *serve(void *arg)
 		res = ring_wait(t->ring, !more);
 		placement_cpu_turn(t);
 		dir_cache_turn(t);
+		placement_class_turn(t);
 		if (res < 0 && res != -EINTR && res != -EAGAIN && res != -EBUSY) {
 			/* without its ring this thread can answer nothing: better a dead mount than one that hangs */
 			log_error("ring %u has failed: %s; ending", t->index, strerror(-res));
@@ -151,8 +153,11 @@ int serve_start(struct server *srv, char *err, size_t err_size)
 			 res == -ENOMEM ? " (raise the memory lock limit, RLIMIT_MEMLOCK, or lower entries= and queue_depth=)" : "");
 		srv->threads_count = made;
 		serve_end(srv);
+		return res;
 	}
-	return res;
+	if (placement_guard_start(srv) < 0)
+		log_warning("no thread for watching scheduling classes can be made: they are left alone");
+	return 0;
 }
 
 /** One call of serve_call() on one thread. */
@@ -283,6 +288,7 @@ static void post_wake(struct ring_post *p)
 
 void serve_end(struct server *srv)
 {
+	placement_guard_stop(srv);
 	for (unsigned n = 0; n < srv->threads_count; n++) {
 		struct server_thread *t = &srv->threads[n];
 		struct ring_post wake = { .fn = post_wake };

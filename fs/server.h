@@ -24,6 +24,7 @@
 #include "fs/handle.h"
 #include "fs/inode.h"
 #include "fs/options.h"
+#include "fs/placement_class.h"
 #include "fs/placement_cpu.h"
 #include "fs/passthrough.h"
 
@@ -31,6 +32,7 @@
 #define MOUNTS_MAX 64u
 
 struct notifier;
+struct place_guard;
 struct placement;
 struct request;
 struct transport;
@@ -127,6 +129,7 @@ struct server_thread {
 	struct uring_channel *uring_left; /* closed while the kernel still held commands of them */
 	unsigned uring_held;      /* commands in the kernel that end with a request, or with the ring */
 	struct place place;       /* placement_cpu.h */
+	struct place_class class; /* placement_class.h */
 	_Atomic uint64_t uring_entries; /* ring entries; one writer */
 	int cpu;                  /* that it is pinned to, or -1 */
 	struct ring_post look_post; /* another thread -> this one: look for requests */
@@ -146,6 +149,7 @@ struct server {
 	struct backend *backend;
 	struct fd_budget budget;
 	struct placement *placement; /* placement.h */
+	struct place_guard *guard; /* placement_class.h; while threads serve */
 	bool root;                /* acts as the caller (CAP_SETUID) */
 	bool open_handles;        /* open_by_handle_at(2) is allowed */
 	uint64_t deny;            /* SERVER_DENY_ */

@@ -78,11 +78,12 @@ static const struct {
 	{ "passthrough", SESSION_DENY_PASSTHROUGH },
 	{ "short_decode", SESSION_DENY_SHORT_DECODE },
 	{ "fuse_uring", SESSION_DENY_URING },
+	{ "idle_class", SESSION_DENY_IDLE_CLASS },
 };
 
 const char *session_deny_names(void)
 {
-	return "file_handles,handle_killpriv_v2,readdirplus,parallel_dirops,setxattr_ext,create_supp_group,clone,passthrough,short_decode,fuse_uring";
+	return "file_handles,handle_killpriv_v2,readdirplus,parallel_dirops,setxattr_ext,create_supp_group,clone,passthrough,short_decode,fuse_uring,idle_class";
 }
 
 unsigned session_deny_split(const char *list, char *rest, size_t rest_size)

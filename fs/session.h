@@ -25,6 +25,7 @@ enum session_deny {
 	SESSION_DENY_PASSTHROUGH = 1 << 7,
 	SESSION_DENY_SHORT_DECODE = 1 << 8,
 	SESSION_DENY_URING = 1 << 9,
+	SESSION_DENY_IDLE_CLASS = 1 << 10, /* not of FUSE: placement_class.h */
 };
 
 /**

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* What a window of turns means for a thread's place, which CPU is idle, and how CPU lists are read. */
+/* What a window of turns means for a thread's place and class, which CPU is idle, who starves, and how CPU lists are read. */
+#include "fs/placement_class.h"
 #include "fs/placement_cpu.h"
 #include "fs/transport_uring.h"
 #include "test.h"
@@ -98,8 +99,102 @@ static void cpu_lists(void)
 	CHECK(transport_uring_parse_cpus("0-99999999") == 0);
 }
 
+/* ---- the scheduling class ------------------------------------------------------- */
+
+static struct class_sample class_now; /* moved on by look() */
+
+/** look() - 2 ms later: so many turns, so much time on the CPU, ready without it, and so many slices more. */
+static enum class_verdict look(struct class_watch *w, unsigned turns, bool has_work, unsigned run_us, unsigned delay_us, unsigned slices)
+{
+	class_now.now_ns += 2 * MS;
+	class_now.turns += turns;
+	class_now.has_work = has_work;
+	class_now.runnable = has_work;
+	class_now.run_ns += run_us * 1000u;
+	class_now.delay_ns += delay_us * 1000u;
+	class_now.slices += slices;
+	return placement_class_look(w, &class_now);
+}
+
+static void class_serves(void)
+{
+	struct class_watch w = { 0 };
+
+	CHECK(placement_class_measures(&w, &class_now));
+	for (unsigned n = 0; n < 1000; n++) /* a caller in turn with the thread: half of the time for each, ready meanwhile */
+		CHECK(look(&w, 150, n % 2, 1000, 1000, 150) == CLASS_STAY);
+	/* the caller computes for 20 ms now and then: the thread has nothing to do */
+	for (unsigned n = 0; n < 100; n++)
+		CHECK(look(&w, n % 10 ? 0 : 100, false, n % 10 ? 0 : 900, 0, n % 10 ? 0 : 100) == CLASS_STAY);
+}
+
+static void class_starves(void)
+{
+	struct class_watch w = { 0 };
+
+	CHECK(look(&w, 1, true, 10, 0, 1) == CLASS_STAY);
+	CHECK(look(&w, 0, true, 0, 0, 0) == CLASS_STAY); /* once may be chance */
+	CHECK(placement_class_measures(&w, &class_now));
+	CHECK(look(&w, 0, true, 0, 0, 0) == CLASS_STARVED);
+	w = (struct class_watch){ 0 };
+	CHECK(look(&w, 1, true, 10, 0, 1) == CLASS_STAY);
+	for (unsigned n = 0; n < 20; n++) /* one long call, on the CPU */
+		CHECK(look(&w, 0, true, 2000, 0, 0) == CLASS_STAY);
+	for (unsigned n = 0; n < 20; n++) { /* one that waits for a disk */
+		class_now.now_ns += 2 * MS;
+		class_now.runnable = false;
+		CHECK(placement_class_look(&w, &class_now) == CLASS_STAY);
+	}
+	CHECK(look(&w, 0, true, 0, 0, 0) == CLASS_STAY);
+	CHECK(look(&w, 0, true, 0, 0, 0) == CLASS_STARVED); /* and now waits for the CPU */
+}
+
+static void class_is_contended(void)
+{
+	struct class_watch w = { 0 };
+	enum class_verdict v = CLASS_STAY;
+	unsigned looks;
+
+	/* it moves on between looks, but waits a millisecond for each turn: several callers that compute */
+	for (looks = 0; v == CLASS_STAY && looks < 100; looks++)
+		v = look(&w, 1, looks % 2, 20, 1900, 2);
+	CHECK(v == CLASS_CONTENDED && looks <= 10);
+}
+
+static void class_is_quiet(void)
+{
+	struct class_watch w = { 0 };
+	enum class_verdict v = CLASS_STAY;
+	unsigned looks;
+
+	for (looks = 0; v == CLASS_STAY && looks < 1000; looks++)
+		v = look(&w, looks % 30 == 0, false, 0, 0, 0);
+	CHECK(v == CLASS_QUIET && looks < 100);
+}
+
+static void class_hysteresis(void)
+{
+	uint64_t pause = 0, sum = 0;
+
+	CHECK(placement_class_shallow(64, 64, false) && placement_class_shallow(64, 127, false));
+	CHECK(!placement_class_shallow(64, 128, false) && placement_class_shallow(64, 128, true));
+	CHECK(!placement_class_shallow(64, 192, true));
+	CHECK(placement_class_free_cpu(1 * MS, 5 * MS) && !placement_class_free_cpu(2 * MS, 5 * MS));
+	for (unsigned n = 0; n < 20; n++) {
+		pause = placement_class_pause(pause, 5 * MS);
+		sum += pause;
+	}
+	CHECK(pause == 3200ull * MS && sum > 30000ull * MS); /* next to hogs: seldom */
+	CHECK(placement_class_pause(pause, 2000ull * MS) == 20ull * MS); /* was right */
+}
+
 int main(void)
 {
+	class_serves();
+	class_starves();
+	class_is_contended();
+	class_is_quiet();
+	class_hysteresis();
 	goes_and_comes();
 	hysteresis();
 	others_and_pauses();
