@@ -86,6 +86,7 @@ struct sync_call {
 	struct bfile *file;        /* borrowed until done: the caller's own open, so that it hears of its write-back errors */
 	_Atomic uint64_t *seen;    /* of durability_open(); written on the calling thread; NULL with dfile NULL */
 	bool datasync;
+	bool quick;                /* little to write, and nothing else to serve: on this thread while such syncs are quick (OPF_QUICK) */
 	uint8_t without;           /* enum proof_reason: why dfile is NULL */
 	void (*done)(struct sync_call *c, int64_t res); /* once, on this thread: 0 or -errno */
 	void *owner;
@@ -102,7 +103,7 @@ struct sync_call {
 /**
  * durability_sync() - make the file's data durable, and its metadata with it
  * Never answers 0 before it is; never answers ENOSYS, EINVAL or EOPNOTSUPP.
- * Thread: owner of c->ring. May call done before it returns only when no op is free (-ENOMEM).
+ * Thread: owner of c->ring. May call done before it returns.
  */
 void durability_sync(struct sync_call *c);
 

@@ -168,6 +168,7 @@ static void kernel_sync(struct sync_call *c, enum proof_reason reason)
 	if (!op)
 		return;
 	op->arg = c->datasync;
+	op->flags = c->quick ? OPF_QUICK : 0;
 	ring_submit(op);
 }
 

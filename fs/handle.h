@@ -37,6 +37,7 @@ struct handle {
 	struct bfile file;   /* buffered, or the only one */
 	struct bfile direct; /* O_DIRECT, when has_direct */
 	struct dfile *dfile; /* of a file open for writing, where a FLUSH may answer; a reference */
+	_Atomic uint64_t unsynced;  /* bytes written since its last fsync */
 	_Atomic uint64_t sync_seen; /* errors of the device that this open file has heard of */
 	/* directories */
 	bool dir_cached;     /* with FOPEN_CACHE_DIR: dir_cache.h, whose thread alone uses these once it is published */

@@ -163,6 +163,7 @@ static void write_done(struct op *op)
 		return;
 	}
 	stats_add(&r->thread->stats.bytes_written, (uint64_t)op->res);
+	atomic_fetch_add_explicit(&r->handle->unsynced, (uint64_t)op->res, memory_order_relaxed);
 	s->done = (size_t)op->res;
 	if (!write_beside_pages(r) || !s->done) {
 		write_answer(r);
