@@ -107,6 +107,8 @@ enum {
 	OPF_QUICK = 1 << 5,  /* on a local filesystem: kinds that are mostly quick (op.c) are done at once on the
 	                        calling thread as long as they have been quick (quick.h); with OPENAT's RESOLVE_CACHED:
 	                        then without that */
+	OPF_SLOT = 1 << 6,   /* READ and WRITE: buf is an offset in registered buffer buf_index, which has no address of
+	                        ours; -EFAULT where it cannot be done in the ring */
 	OPF_LINK = 1 << 4,   /* in the ring: the next op submitted on this ring is linked
 	                        behind this one (IOSQE_IO_LINK); it ends with
 	                        -ECANCELED when this one fails or is short */
@@ -297,9 +299,14 @@ int ring_move(struct ring *r, int cpu);
  */
 void ring_destroy(struct ring *r);
 
-/** Buffers that READ and WRITE may name by index. @count 0..1024. Pinned memory. Thread: owner.
+/** Buffers that READ and WRITE may name by index, instead of those that were registered. @count 0..RING_BUFFERS_MAX; with address
+ *  NULL: a slot that somebody else will fill (OPF_SLOT). Pinned memory. Thread: owner.
  *  Return 0, or -errno when refused (memory lock limit): the buffers then work unregistered. */
 int ring_register_buffers(struct ring *r, const struct iovec *iov, unsigned count);
+/** Source: IORING_MAX_REG_BUFFERS in io_uring/rsrc.c of Linux 5.13 and later. */
+#define RING_BUFFERS_MAX (1u << 14)
+/** ring_clear_buffer() - slot @index holds nothing any more, whoever filled it. Thread: owner.  Return 0 or -errno. */
+int ring_clear_buffer(struct ring *r, unsigned index);
 
 /** ring_op_get() - an op with all fields zero, buf_index, fd and fd2 -1; NULL: pool empty. Owner only. */
 struct op *ring_op_get(struct ring *r);

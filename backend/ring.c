@@ -235,7 +235,7 @@ int ring_register_buffers(struct ring *r, const struct iovec *iov, unsigned coun
 {
 	int res;
 
-	if (count > 1024)
+	if (count > RING_BUFFERS_MAX)
 		return -EINVAL;
 	if (!ring_has(r, FEATURE_REGISTERED_BUFFERS))
 		return -EOPNOTSUPP;
@@ -254,6 +254,18 @@ int ring_register_buffers(struct ring *r, const struct iovec *iov, unsigned coun
 	r->has_buffers = true;
 	r->buffers_count = count;
 	return 0;
+}
+
+int ring_clear_buffer(struct ring *r, unsigned index)
+{
+	const struct iovec none = { 0 };
+	const __u64 tag = 0;
+	int res;
+
+	if (!r->has_buffers || index >= r->buffers_count)
+		return -EINVAL;
+	res = io_uring_register_buffers_update_tag(&r->uring, index, &none, &tag, 1);
+	return res < 0 ? res : 0;
 }
 
 /* ---- the pool -------------------------------------------------------------- */

@@ -261,7 +261,7 @@ static void start_on_worker(struct ring *r, struct op *op)
 	int res;
 
 	op->state = OP_QUEUED;
-	res = workers_submit(r->b->workers[r->index], op);
+	res = op->flags & OPF_SLOT ? -EFAULT /* the ring alone reaches that memory */ : workers_submit(r->b->workers[r->index], op);
 	if (res < 0) {
 		op->res = res;
 		op->state = OP_DONE;

@@ -132,7 +132,7 @@ void decode_write(struct request *r)
 {
 	const struct fuse_write_in *in = r->arg;
 
-	op_write(r, r->in->nodeid, text(r, sizeof(*in)), in);
+	op_write(r, r->in->nodeid, r->apart_size ? r->apart : text(r, sizeof(*in)), in);
 }
 
 void decode_statfs(struct request *r)

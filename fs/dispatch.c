@@ -68,7 +68,8 @@ static int check_counts(const struct request *r)
 {
 	if (r->opcode == FUSE_WRITE) {
 		const struct fuse_write_in *in = r->arg;
-		return in->size > r->arg_size - sizeof(*in) || in->size > r->payload_size ? -EINVAL : 0;
+		uint32_t there = r->apart_size ? r->apart_size : r->arg_size - (uint32_t)sizeof(*in);
+		return in->size > there || in->size > r->payload_size ? -EINVAL : 0;
 	}
 	if (r->opcode == FUSE_BATCH_FORGET) {
 		const struct fuse_batch_forget_in *in = r->arg;

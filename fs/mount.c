@@ -13,6 +13,7 @@
 #include "backend/util/errno_util.h"
 #include "fs/child.h"
 #include "fs/lock.h"
+#include "fs/serve.h"
 #include "fs/server.h"
 #include "fs/session.h"
 #include "fs/transport_uring.h"
@@ -78,12 +79,53 @@ static int late_flags(const struct mount *m, const char *target, char *err, size
 	return res;
 }
 
+/**
+ * zero_copy_settle() - queues with slots for the callers' pages, or plain ones: decided before any entry is registered
+ * A queue that the kernel has made so takes nothing else: when not all can be, and some are, the connection is made anew.
+ */
+static int zero_copy_settle(struct mount *m, const char *target, const char *fsname, char *err, size_t err_size)
+{
+	char why[sizeof(m->zero_copy_why)];
+	int res = serve_open_uring(m->server, m);
+
+	if (res == 0)
+		res = transport_uring_pools(m);
+	if (res == 0)
+		return 0;
+	if (!m->zero_copy_why[0])
+		snprintf(m->zero_copy_why, sizeof(m->zero_copy_why), "not enough for it: %s", strerror(-res));
+	memcpy(why, m->zero_copy_why, sizeof(why));
+	transport_uring_discard(m);
+	m->zero_copy = false;
+	m->init_flags &= ~UAPI_FUSE_HAS_IO_URING_BUFPOOL; /* the kernel asks for nothing in return */
+	if (m->server->opt.zero_copy == ZERO_COPY_ON) {
+		snprintf(err, err_size, "zero_copy=on: %s (zero_copy=auto takes what there is)", why);
+		res = -EOPNOTSUPP;
+	} else if (res == -EAGAIN) {
+		res = transport_uring_prepare(m);
+		if (res < 0)
+			snprintf(err, err_size, "%s: not enough for FUSE-over-io_uring: %s", m->mountpoint, strerror(-res));
+	}
+	if (res == 0)
+		return 0;
+	m->uring = false;
+	(void)session_unmount(m, true); /* just made: nobody has been served */
+	session_destroy(m);
+	if (err[0])
+		return res;
+	m->server->deny |= SESSION_DENY_ZERO_COPY;
+	res = session_mount(m, target, fsname, err, err_size);
+	memcpy(m->zero_copy_why, why, sizeof(why));
+	return res;
+}
+
 int mount_create(struct server *srv, int root_fd, const char *mountpoint, const char *target, const char *fsname, struct mount **ret_m, char *err,
 		 size_t err_size)
 {
 	struct mount *m = calloc(1, sizeof(*m));
 	int res;
 
+	err[0] = 0;
 	if (!m) {
 		(void)close(root_fd); /* O_PATH */
 		snprintf(err, err_size, "out of memory");
@@ -103,6 +145,8 @@ int mount_create(struct server *srv, int root_fd, const char *mountpoint, const 
 		return res;
 	}
 	res = session_mount(m, target, fsname, err, err_size);
+	if (res == 0 && m->zero_copy)
+		res = zero_copy_settle(m, target, fsname, err, err_size);
 	if (res == 0) {
 		res = late_flags(m, target, err, err_size);
 		if (res < 0 && m->uring)

@@ -67,15 +67,48 @@ struct read_state {
 	size_t size;
 	uint64_t off;
 	uint32_t flags; /* O_ */
+	bool around;    /* zero-copy: by way of memory */
+	size_t done;    /* bytes */
 };
 
 static void read_submit(struct request *r);
 
-static void read_done(struct op *op)
+/** read_in_slot() - the caller's pages hold the data. */
+static void read_in_slot(struct op *op)
 {
 	struct request *r = op->owner;
 
+	if (op->res < 0)
+		request_reply_err(r, op->res);
+	else
+		request_reply_slot(r, REQUEST_STATE(r, struct read_state)->done);
+}
+
+/** read_end_slot() - and what they held before, behind the end of the file? */
+static void read_end_slot(struct op *op)
+{
+	struct request *r = op->owner;
+	const struct read_state *s = REQUEST_STATE(r, struct read_state);
+	const struct fuse_read_in *in = r->arg;
+
+	/* direct I/O, and nothing else, names an owner of locks (fs/fuse/file.c fuse_send_read()): that is the caller's memory, not ours to change */
+	if (op->res < 0 || s->done == s->size || in->read_flags & FUSE_READ_LOCKOWNER)
+		read_in_slot(op);
+	else
+		zero_copy_clear(r, s->done, s->size - s->done, read_in_slot);
+}
+
+static void read_done(struct op *op)
+{
+	struct request *r = op->owner;
+	struct read_state *s = REQUEST_STATE(r, struct read_state);
+
 	if (dontcache_refused(r, op)) {
+		read_submit(r);
+		return;
+	}
+	if (!s->around && zero_copy_refused(r, op->res)) {
+		s->around = true;
 		read_submit(r);
 		return;
 	}
@@ -84,23 +117,33 @@ static void read_done(struct op *op)
 		return;
 	}
 	stats_add(&r->thread->stats.bytes_read, (uint64_t)op->res);
-	request_reply_buf(r, r->payload, (size_t)op->res);
+	s->done = (size_t)op->res;
+	if (r->slot < 0) {
+		request_reply_buf(r, r->payload, s->done);
+		return;
+	}
+	stats_add(&r->thread->stats.zero_copy_bytes, s->around ? 0 : s->done);
+	if (s->around && s->done)
+		zero_copy_store(r, s->done, read_end_slot);
+	else
+		read_end_slot(op);
 }
 
 static void read_submit(struct request *r)
 {
 	const struct read_state *s = REQUEST_STATE(r, struct read_state);
 	struct op *op = request_op(r, OP_READ, read_done);
+	bool in_slot = r->slot >= 0 && !s->around;
 
 	if (!op)
 		return;
 	op->file = io_file(r->handle, s->flags);
-	op->buf = r->payload;
-	op->buf_index = r->buf_index;
+	op->buf = in_slot ? NULL /* addresses in a slot begin at 0 */ : r->payload;
+	op->buf_index = in_slot ? r->slot : r->buf_index;
 	op->len = s->size;
 	op->off = s->off;
 	op->arg = dontcache(r, op->file);
-	op->flags = data_way(r, op, r->mount->backing[r->inode->fs].quick_read_max);
+	op->flags = in_slot ? OPF_SLOT : data_way(r, op, r->mount->backing[r->inode->fs].quick_read_max);
 	ring_submit(op);
 }
 
@@ -121,6 +164,7 @@ void op_read(struct request *r, uint64_t nodeid, uint64_t fh, size_t size, uint6
 struct write_state {
 	const char *buf;
 	const struct fuse_write_in *in;
+	bool in_slot;       /* zero-copy: the data are in the caller's pages, and buf is NULL */
 	uint8_t tries; /* request_wait_for_space() */
 	size_t done;        /* bytes */
 };
@@ -137,12 +181,28 @@ static void write_answer(struct request *r)
 {
 	const struct write_state *s = REQUEST_STATE(r, struct write_state);
 
+	stats_add(&r->thread->stats.zero_copy_bytes, s->in_slot ? s->done : 0);
 	request_reply_write(r, s->done);
 }
 
 static void write_dropped(struct ring_post *p)
 {
 	write_answer((struct request *)(void *)((char *)p - offsetof(struct request, notification.post)));
+}
+
+/** write_loaded() - what could not be written from the caller's pages is in our memory. */
+static void write_loaded(struct op *op)
+{
+	struct request *r = op->owner;
+	struct write_state *s = REQUEST_STATE(r, struct write_state);
+
+	if (op->res < 0) {
+		request_reply_err(r, op->res);
+		return;
+	}
+	s->buf = r->payload;
+	s->in_slot = false;
+	write_submit(r);
 }
 
 static void write_done(struct op *op)
@@ -156,6 +216,10 @@ static void write_done(struct op *op)
 	}
 	if (request_wait_for_space(r, op->res, &s->tries, write_submit))
 		return;
+	if (s->in_slot && zero_copy_refused(r, op->res)) {
+		zero_copy_load(r, s->in->size, write_loaded);
+		return;
+	}
 	coherence_change_end(r); /* before the caller, and then others, may go on */
 	durable_write_end(r, op->res);
 	if (op->res < 0) {
@@ -229,11 +293,13 @@ static struct creds write_creds(const struct request *r, uint32_t write_flags)
  * The ring tries a write without waiting first where the filesystem can, and then goes on with the rest: an append
  * might be done in two parts, with another one between them. So appends are not tried.
  */
-static uint16_t write_way(const struct request *r, const struct op *op)
+static uint16_t write_way(struct request *r, const struct op *op)
 {
 	uint16_t flags = op->arg & (RWF_SYNC | RWF_DSYNC) ? 0 : data_way(r, op, r->mount->backing[r->inode->fs].quick_write_max);
 
-	return !flags && op->arg & RWF_APPEND ? OPF_ASYNC : flags;
+	if (REQUEST_STATE(r, struct write_state)->in_slot)
+		flags = OPF_SLOT;
+	return !(flags & OPF_QUICK) && op->arg & RWF_APPEND ? (uint16_t)(flags | OPF_ASYNC) : flags;
 }
 
 static void write_submit(struct request *r)
@@ -250,6 +316,8 @@ static void write_submit(struct request *r)
 	op->off = s->in->offset;
 	op->arg = write_flags(s->in) | dontcache(r, op->file);
 	op->flags = write_way(r, op);
+	if (s->in_slot)
+		op->buf_index = r->slot;
 	op->creds = write_creds(r, s->in->write_flags);
 	ring_submit(op);
 }
@@ -262,7 +330,7 @@ void op_write(struct request *r, uint64_t nodeid, const char *buf, const struct 
 		request_reply_err(r, in->offset > INT64_MAX ? -EINVAL : -EBADF);
 		return;
 	}
-	*REQUEST_STATE(r, struct write_state) = (struct write_state){ .buf = buf, .in = in };
+	*REQUEST_STATE(r, struct write_state) = (struct write_state){ .buf = buf, .in = in, .in_slot = r->slot >= 0 };
 	if (!r->handle->uncached || write_beside_pages(r)) /* else there are no pages to watch over */
 		coherence_change_begin(r, r->inode, r->handle->file.fd);
 	durable_write_begin(r, in->offset, in->size, write_proof(r->handle, in));

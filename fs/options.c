@@ -20,6 +20,7 @@ static const char *const locks_choices[] = { "local", "shared", NULL };
 static const char *const transport_choices[] = { "auto", "dev", "uring", NULL };
 static const char *const backing_cache_choices[] = { "auto", "on", "off", NULL };
 static const char *const io_choices[] = { "daemon", "kernel", NULL };
+static const char *const zero_copy_choices[] = { "auto", "on", "off", NULL };
 static const char *const taskrun_choices[] = { "auto", "defer", "coop", "none", NULL };
 static const char *const fsync_choices[] = { "strict", "flush", "kernel", NULL }; /* enum durability_policy */
 static const char *const policy_choices[] = { "auto", "ring", "nowait", NULL };
@@ -69,6 +70,8 @@ static const struct opt_row rows[] = {
 	  .help = "How fsync and fdatasync become durable: strict: what POSIX asks, by an NVMe FLUSH where nothing but overwritten data needs one; flush: the same for an fsync of which only time stamps would be written, they follow within a second; kernel: always the kernel's own sync. See uringfs-durability(7)" },
 	{ "transport", OPT_CHOICE, FIELD(transport), .choices = transport_choices, .value = "auto",
 	  .help = "How requests come in: dev: reads of /dev/fuse; uring: FUSE-over-io_uring (Linux 6.14, fuse.enable_uring=Y), or no mount; auto: uring where the kernel offers it" },
+	{ "zero_copy", OPT_CHOICE, FIELD(zero_copy), .choices = zero_copy_choices, .value = "auto",
+	  .help = "Whether data go between the callers' pages and SOURCE without a copy in the daemon (FUSE-over-io_uring, Linux 7.3, root only): on: or no mount; auto: where the kernel offers it" },
 	{ "rings", OPT_UINT, FIELD(rings), 0, BACKEND_RINGS_MAX, .value = "0",
 	  .help = "Serving threads, each with its ring; 0: one per CPU, at most 16" },
 	{ "entries", OPT_UINT, FIELD(entries), 8, 4096, .value = "256", .help = "Submission entries of a ring" },

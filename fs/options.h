@@ -12,6 +12,7 @@ enum backing_cache_mode { BACKING_CACHE_AUTO, BACKING_CACHE_ON, BACKING_CACHE_OF
 enum io_mode { IO_DAEMON, IO_KERNEL };
 enum locks_mode { LOCKS_LOCAL, LOCKS_SHARED };
 enum transport_kind { TRANSPORT_AUTO, TRANSPORT_DEV, TRANSPORT_URING };
+enum zero_copy_mode { ZERO_COPY_AUTO, ZERO_COPY_ON, ZERO_COPY_OFF };
 enum policy_mode { POLICY_AUTO, POLICY_RING, POLICY_NOWAIT };
 
 struct options {
@@ -36,7 +37,7 @@ struct options {
 	bool ro, noatime, nodiratime, nosymfollow; /* what some of them mean for the daemon */
 
 	/* the rings */
-	int transport, taskrun, policy;
+	int transport, zero_copy, taskrun, policy;
 	unsigned rings, entries, queue_depth, workers, iowq_bounded, iowq_unbounded, sqpoll, file_slots, register_after;
 	bool pin;
 	unsigned fds;

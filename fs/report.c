@@ -16,7 +16,7 @@
 #include "fs/transport.h"
 #include "fs/transport_uring.h"
 
-#define FIGURES_MAX 96u
+#define FIGURES_MAX 112u
 
 /** Sums over all threads, mounts and rings. */
 struct totals {
@@ -24,7 +24,7 @@ struct totals {
 	uint64_t errors[UAPI_FUSE_OPCODE_MAX];
 	uint64_t requests, requests_uring, kicks, replies_lost, bytes_read, bytes_written, in_flight, in_flight_max, bad_requests, interrupts,
 		lookups_hot, lookups_cold, lookups_again, dirs_listed, dirs_kept, passthrough_opens, passthrough_not[PASSTHROUGH_NOT_COUNT],
-		dontcache, dontcache_refused;
+		dontcache, dontcache_refused, zero_copy_reads, zero_copy_writes, zero_copy_bytes, zero_copy_around, zero_copy_cleared, zero_copy_not;
 	uint64_t moves, away_ns, idle_class, idle_switches, idle_ns, idle_starved, idle_contended; /* placement_*.h */
 	uint64_t inodes, inodes_max, inode_fds, inode_memory, handles;
 	struct ring_stats ring;
@@ -60,6 +60,12 @@ static void sum_thread(struct totals *s, const struct server_thread *thread)
 	s->interrupts += stats_get(&t->interrupts);
 	s->dontcache += stats_get(&t->dontcache);
 	s->dontcache_refused += stats_get(&t->dontcache_refused);
+	s->zero_copy_reads += stats_get(&t->zero_copy_reads);
+	s->zero_copy_writes += stats_get(&t->zero_copy_writes);
+	s->zero_copy_bytes += stats_get(&t->zero_copy_bytes);
+	s->zero_copy_around += stats_get(&t->zero_copy_around);
+	s->zero_copy_cleared += stats_get(&t->zero_copy_cleared);
+	s->zero_copy_not += stats_get(&t->zero_copy_not);
 	s->passthrough_opens += stats_get(&t->passthrough_opens);
 	for (unsigned n = 0; n < PASSTHROUGH_NOT_COUNT; n++)
 		s->passthrough_not[n] += stats_get(&t->passthrough_not[n]);
@@ -92,6 +98,28 @@ static struct totals *sum(const struct server *srv)
 	}
 	backend_worker_stats(srv->backend, &s->workers);
 	return s;
+}
+
+/** data_figures() - the ways of data. As figures(). */
+static unsigned data_figures(const struct totals *s, struct figure *f)
+{
+	const struct figure all[] = {
+		{ "backing_cache_passed_by", s->dontcache },
+		{ "backing_cache_refused", s->dontcache_refused },
+		{ "zero_copy_reads", s->zero_copy_reads },
+		{ "zero_copy_writes", s->zero_copy_writes },
+		{ "zero_copy_bytes", s->zero_copy_bytes },
+		{ "zero_copy_around", s->zero_copy_around },
+		{ "zero_copy_cleared", s->zero_copy_cleared },
+		{ "zero_copy_not", s->zero_copy_not },
+		{ "passthrough_opens", s->passthrough_opens },
+		{ "passthrough_not_mixed", s->passthrough_not[PASSTHROUGH_NOT_MIXED] },
+		{ "passthrough_not_stacked", s->passthrough_not[PASSTHROUGH_NOT_STACKED] },
+		{ "passthrough_not_refused", s->passthrough_not[PASSTHROUGH_NOT_REFUSED] },
+	};
+
+	memcpy(f, all, sizeof(all));
+	return sizeof(all) / sizeof(all[0]);
 }
 
 /** placement_figures() - where and in which class threads serve, into @f. Return how many. */
@@ -133,12 +161,6 @@ static unsigned figures(const struct server *srv, const struct totals *s, struct
 		{ "lookups_again", s->lookups_again },
 		{ "dirs_listed", s->dirs_listed },
 		{ "dirs_kept", s->dirs_kept },
-		{ "backing_cache_passed_by", s->dontcache },
-		{ "backing_cache_refused", s->dontcache_refused },
-		{ "passthrough_opens", s->passthrough_opens },
-		{ "passthrough_not_mixed", s->passthrough_not[PASSTHROUGH_NOT_MIXED] },
-		{ "passthrough_not_stacked", s->passthrough_not[PASSTHROUGH_NOT_STACKED] },
-		{ "passthrough_not_refused", s->passthrough_not[PASSTHROUGH_NOT_REFUSED] },
 		{ "inodes", s->inodes },
 		{ "inodes_max", s->inodes_max },
 		{ "inode_memory_bytes", s->inode_memory },
@@ -177,10 +199,13 @@ static unsigned figures(const struct server *srv, const struct totals *s, struct
 		{ "worker_threads", s->workers.threads },
 		{ "worker_queued_max", s->workers.queued_max },
 	};
-	_Static_assert(sizeof(all) / sizeof(all[0]) + 16 <= FIGURES_MAX, "room of the callers");
+	const size_t count = sizeof(all) / sizeof(all[0]);
+	unsigned more;
 
+	_Static_assert(sizeof(all) / sizeof(all[0]) + 32 <= FIGURES_MAX, "room of the callers");
 	memcpy(f, all, sizeof(all));
-	return sizeof(all) / sizeof(all[0]) + placement_figures(srv, s, f + sizeof(all) / sizeof(all[0]));
+	more = placement_figures(srv, s, f + count);
+	return (unsigned)count + more + data_figures(s, f + count + more);
 }
 
 void report_text(const struct server *srv, FILE *f)
@@ -295,9 +320,10 @@ void report_start(const struct server *srv)
 	else
 		snprintf(transport, sizeof(transport), "dev (reads of /dev/fuse; %s)", m->uring_why);
 	log_info("%s on %s: transport %s, %u rings, FUSE 7.%u, max_write %u, acting as the %s", srv->opt.source_real,
-		 srv->opt.mountpoint_real, transport, srv->threads_count, m->kernel_minor < 45 ? m->kernel_minor : 45, m->max_write,
+		 srv->opt.mountpoint_real, transport, srv->threads_count, m->kernel_minor < SESSION_MINOR ? m->kernel_minor : SESSION_MINOR, m->max_write,
 		 srv->root ? "caller" : "mounting user");
 	report_durability_start(srv);
+	log_info("zero-copy: %s%s", m->zero_copy ? "on" : "off, ", m->zero_copy ? "" : m->zero_copy_why);
 	log_info("in use: %s %s file_handles=%s registered_buffers=%u descriptors<=%u", backend_features_used(srv->backend), used,
 		 m->keep_names ? (m->backing[0].handles ? "identity only, reopening by name" : "no, reopening by name") : "yes",
 		 srv->threads[0].registered_count, srv->budget.max);

@@ -106,6 +106,15 @@ static int send(struct request *r, const struct iovec *iov, int count)
 	return res;
 }
 
+void request_reply_slot(struct request *r, size_t len)
+{
+	struct fuse_out_header out = { .len = (uint32_t)(sizeof(out) + len), .unique = r->in->unique };
+	const struct iovec iov = { &out, sizeof(out) };
+
+	(void)send(r, &iov, 1); /* a lost reply is counted there */
+	request_end(r);
+}
+
 int request_send(struct request *r, int error, const void *data, size_t size)
 {
 	struct fuse_out_header out = {
@@ -152,7 +161,8 @@ void request_receive(struct request *r, const void *msg, size_t len)
 		request_reply_raw_error(r, bad);
 		return;
 	}
-	ours = row->decode && !(row->libfuse && r->mount->server->deny & SESSION_DENY_SHORT_DECODE);
+	/* libfuse wants a message in one piece */
+	ours = row->decode && (r->slot >= 0 || r->apart_size || !(row->libfuse && r->mount->server->deny & SESSION_DENY_SHORT_DECODE));
 	if (ours && !allowed(r)) {
 		request_reply_raw_error(r, -EACCES);
 		return;

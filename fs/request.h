@@ -44,12 +44,15 @@ struct request {
 	void *payload;       /* page-aligned; max_write bytes and a page */
 	size_t payload_size;
 	int32_t buf_index;   /* registered buffer of payload, or -1 */
+	int32_t slot;        /* registered buffer that holds the caller's pages in the place of the payload, or -1: zero_copy.h */
 	struct uring_entry *entry; /* the ring entry that it belongs to, or NULL: transport_uring.h */
 	/* the request */
 	fuse_req_t codec;
 	const struct fuse_in_header *in;
 	const void *arg;     /* behind the header */
 	uint32_t arg_size;
+	const void *apart;   /* a WRITE's data, when they do not lie behind the argument; NULL with apart_size: they are in the slot */
+	uint32_t apart_size; /* 0: they lie there */
 	bool payload_free;   /* the payload buffer holds no argument */
 	uint8_t state;
 	uint32_t opcode;
@@ -70,6 +73,7 @@ struct request {
 	struct dfile *altering[2]; /* changed by this request; references */
 	/* steps */
 	void (*next)(struct request *r);
+	op_done_fn moved;    /* zero_copy.c */
 	union {
 		struct file_handle h;
 		char bytes[sizeof(struct file_handle) + INODE_HANDLE_MAX];
@@ -144,6 +148,8 @@ bool request_reply_create(struct request *r, const struct fuse_entry_param *e, s
 bool request_reply_open(struct request *r, struct fuse_file_info *fi, struct handle *h);
 void request_reply_attr(struct request *r, const struct stat *st, double timeout);
 void request_reply_buf(struct request *r, const void *buf, size_t len);
+/** The first @len bytes of the slot are the data. */
+void request_reply_slot(struct request *r, size_t len);
 void request_reply_write(struct request *r, size_t count);
 void request_reply_readlink(struct request *r, const char *target);
 void request_reply_statfs(struct request *r, const struct statvfs *st);

@@ -29,7 +29,7 @@ static struct request *add(struct server_thread *t)
 	r->args_buf = memory;
 	r->payload = memory + SLOT_HEAD;
 	r->payload_size = t->slot_size - SLOT_HEAD;
-	r->buf_index = -1;
+	r->buf_index = r->slot = -1;
 	r->next_all = t->requests;
 	t->requests = r;
 	t->requests_count++;
@@ -55,6 +55,23 @@ static void register_some(struct server_thread *t, unsigned count)
 	n = 0;
 	for (r = t->requests_free; r && n < t->registered_count; r = r->next_free)
 		r->buf_index = (int32_t)n++;
+}
+
+int request_pool_slots(struct server_thread *t, unsigned count)
+{
+	struct iovec *iov = calloc(count ? count : 1, sizeof(*iov));
+	int res;
+
+	if (!iov)
+		return -ENOMEM;
+	for (struct request *r = t->requests; r; r = r->next_all)
+		r->buf_index = -1;
+	t->registered_count = 0;
+	res = ring_register_buffers(t->ring, iov, count);
+	free(iov);
+	if (!count || res < 0)
+		register_some(t, t->requests_count);
+	return count ? res : 0;
 }
 
 int request_pool_create(struct server_thread *t, unsigned count, size_t payload_size)

@@ -18,6 +18,11 @@
 /** request_pool_create() - @count requests with payload buffers of @payload_size bytes, of which some are
  *  registered in the thread's ring. Thread: owner. Return 0 or -ENOMEM. */
 int request_pool_create(struct server_thread *t, unsigned count, size_t payload_size);
+/**
+ * request_pool_slots() - the ring's buffer table is @count empty slots, and payload buffers are not registered; 0: again as it was
+ * No op on a registered buffer may be under way. Thread: owner.  Return 0; -errno: refused, as it was
+ */
+int request_pool_slots(struct server_thread *t, unsigned count);
 /** request_pool_destroy() - all are free. Thread: owner. */
 void request_pool_destroy(struct server_thread *t);
 /** request_pool_get() - a free request for @c, or NULL. */

@@ -122,6 +122,7 @@ static void *serve(void *arg)
 		ring_destroy(t->ring);
 	placement_cpu_fini(t);
 	transport_uring_free(t); /* the kernel holds none any more */
+	zero_copy_slots_free(t);
 	request_pool_destroy(t);
 	return NULL;
 }
@@ -236,14 +237,22 @@ static void add_dev(struct server *srv, struct mount *m)
 			channel_start(srv, n, &m->channels[n]);
 }
 
-int serve_add(struct server *srv, struct mount *m)
+int serve_open_uring(struct server *srv, struct mount *m)
 {
 	int res = 0;
 
-	m->channels_count = srv->threads_count * (m->uring ? 2 : 1);
 	for (unsigned n = 0; m->uring && n < srv->threads_count && res == 0; n++)
 		if (m->channels[srv->threads_count + n].uring)
 			res = transport_uring.open(&m->channels[srv->threads_count + n]);
+	return res;
+}
+
+int serve_add(struct server *srv, struct mount *m)
+{
+	int res;
+
+	m->channels_count = srv->threads_count * (m->uring ? 2 : 1);
+	res = serve_open_uring(srv, m);
 	add_dev(srv, m);
 	if (!m->uring)
 		return 0;

@@ -18,6 +18,8 @@ int serve_start(struct server *srv, char *err, size_t err_size);
  * Thread: main.  Return: 0, or the first -errno that @fn returned
  */
 int serve_call(struct server *srv, int (*fn)(struct server_thread *t, void *arg), void *arg);
+/** serve_open_uring() - descriptors for the rings' part of @m; those that have one keep it. Thread: main.  Return 0 or -errno. */
+int serve_open_uring(struct server *srv, struct mount *m);
 /**
  * serve_add() - have every thread serve @m from now on
  * Thread: main.  Return: 0; -errno of a ring entry that the kernel refused after INIT had promised it: no request of

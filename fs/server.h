@@ -27,6 +27,7 @@
 #include "fs/placement_class.h"
 #include "fs/placement_cpu.h"
 #include "fs/passthrough.h"
+#include "fs/zero_copy.h"
 
 #define BACKING_FS_MAX 256u
 #define MOUNTS_MAX 64u
@@ -86,6 +87,8 @@ struct mount {
 	bool uring;               /* requests come by FUSE-over-io_uring; constant once threads serve it */
 	unsigned dev_reader;      /* with uring: the thread that waits for what still comes by /dev/fuse */
 	char uring_why[160];      /* why not; empty otherwise */
+	bool zero_copy;           /* with uring: its queues have slots for the callers' pages; constant once threads serve it */
+	char zero_copy_why[160];  /* why not; empty otherwise */
 	bool keep_names;          /* inodes are opened again by name, not by file handle */
 	/* what INIT agreed upon */
 	uint64_t init_flags;      /* flags | flags2 << 32 as answered */
@@ -109,6 +112,9 @@ struct thread_stats {
 	_Atomic uint64_t interrupts;     /* that ended a wait */
 	_Atomic uint64_t dontcache, dontcache_refused; /* reads and writes with RWF_DONTCACHE; that had to do without */
 	_Atomic uint64_t passthrough_opens, passthrough_not[PASSTHROUGH_NOT_COUNT];
+	/* zero_copy.h: requests whose pages were in a slot, and their bytes; of them: data that went by way of memory; reads whose rest
+	   was cleared. READs and WRITEs in the queue's pool: their file was not opened for it */
+	_Atomic uint64_t zero_copy_reads, zero_copy_writes, zero_copy_bytes, zero_copy_around, zero_copy_cleared, zero_copy_not;
 	_Atomic uint64_t lookups_hot, lookups_cold; /* answered at once; by waiting for the disk */
 	_Atomic uint64_t dirs_listed, dirs_kept; /* opens of directories: the kernel is to keep the names; it has them */
 	_Atomic uint64_t lookups_again; /* of the first: of known inodes, by one statx */
@@ -127,6 +133,7 @@ struct server_thread {
 	unsigned requests_kept;   /* that belong to ring entries */
 	/* transport_uring.h */
 	struct uring_channel *uring_left; /* closed while the kernel still held commands of them */
+	struct zero_copy_slots slots;
 	unsigned uring_held;      /* commands in the kernel that end with a request, or with the ring */
 	struct place place;       /* placement_cpu.h */
 	struct place_class class; /* placement_class.h */

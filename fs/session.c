@@ -25,7 +25,7 @@
 
 /* ---- what we ask for in INIT -------------------------------------------------- */
 
-enum { WHEN_ALWAYS, WHEN_LOCKS_SHARED, WHEN_CACHE_NONE, WHEN_CACHE_AUTO, WHEN_READDIRPLUS, WHEN_WRITEBACK, WHEN_ACL, WHEN_IO_KERNEL, WHEN_URING, WHEN_IDMAP };
+enum { WHEN_ALWAYS, WHEN_LOCKS_SHARED, WHEN_CACHE_NONE, WHEN_CACHE_AUTO, WHEN_READDIRPLUS, WHEN_WRITEBACK, WHEN_ACL, WHEN_IO_KERNEL, WHEN_URING, WHEN_IDMAP, WHEN_ZERO_COPY };
 
 struct init_row {
 	uint64_t flag;
@@ -61,6 +61,7 @@ static const struct init_row init_rows[] = {
 	{ UAPI_FUSE_DIRECT_IO_ALLOW_MMAP, "direct_io_allow_mmap", WHEN_ALWAYS, 0 },
 	{ UAPI_FUSE_ALLOW_IDMAP, "allow_idmap", WHEN_IDMAP, 0 },
 	{ UAPI_FUSE_OVER_IO_URING, "fuse_uring", WHEN_URING, SESSION_DENY_URING },
+	{ UAPI_FUSE_HAS_IO_URING_BUFPOOL, "zero_copy", WHEN_ZERO_COPY, SESSION_DENY_ZERO_COPY },
 };
 #define INIT_ROWS_COUNT (sizeof(init_rows) / sizeof(init_rows[0]))
 
@@ -79,11 +80,12 @@ static const struct {
 	{ "short_decode", SESSION_DENY_SHORT_DECODE },
 	{ "fuse_uring", SESSION_DENY_URING },
 	{ "idle_class", SESSION_DENY_IDLE_CLASS },
+	{ "zero_copy", SESSION_DENY_ZERO_COPY },
 };
 
 const char *session_deny_names(void)
 {
-	return "file_handles,handle_killpriv_v2,readdirplus,parallel_dirops,setxattr_ext,create_supp_group,clone,passthrough,short_decode,fuse_uring,idle_class";
+	return "file_handles,handle_killpriv_v2,readdirplus,parallel_dirops,setxattr_ext,create_supp_group,clone,passthrough,short_decode,fuse_uring,idle_class,zero_copy";
 }
 
 unsigned session_deny_split(const char *list, char *rest, size_t rest_size)
@@ -128,6 +130,8 @@ static bool wanted(const struct mount *m, const struct init_row *row)
 		return m->uring;
 	case WHEN_IDMAP:
 		return opt->idmap && m->server->root;
+	case WHEN_ZERO_COPY:
+		return m->zero_copy;
 	case WHEN_ACL:
 		return opt->acl && opt->xattr;
 	default:
@@ -167,7 +171,7 @@ ssize_t session_init_reply(void *userdata, struct iovec *iov, int count)
 	out.flags = (uint32_t)m->init_flags;
 	out.flags2 = (uint32_t)(m->init_flags >> 32);
 	/* requests that carry what is new since libfuse's own version are decoded by dispatch.c */
-	out.minor = m->kernel_minor < 45 ? m->kernel_minor : 45;
+	out.minor = m->kernel_minor < SESSION_MINOR ? m->kernel_minor : SESSION_MINOR;
 	out.max_write = m->max_write;
 	out.max_pages = (uint16_t)m->max_pages;
 	out.max_background = (uint16_t)srv->opt.max_background;
@@ -301,24 +305,42 @@ static void choose_sizes(struct mount *m)
 	m->max_write = pages * PAGE;
 }
 
+/** prepare() - the rings' part of it: with slots for the callers' pages, or without. Return 0 or -errno. */
+static int prepare(struct mount *m)
+{
+	int res;
+
+	m->zero_copy = zero_copy_possible(m, m->zero_copy_why, sizeof(m->zero_copy_why));
+	res = transport_uring_prepare(m);
+	if (res < 0 && m->zero_copy) {
+		m->zero_copy = false;
+		snprintf(m->zero_copy_why, sizeof(m->zero_copy_why), "not enough for it: %s", strerror(-res));
+		res = transport_uring_prepare(m);
+	}
+	return res;
+}
+
 /**
  * choose_transport() - may INIT promise rings? Only when they are there: the kernel then waits for them.
- * Return: 0; -errno when transport=uring asks for what cannot be, m->uring_why says what
+ * Return: 0; -errno when transport=uring or zero_copy=on asks for what cannot be, m->uring_why or m->zero_copy_why says what
  */
 static int choose_transport(struct mount *m)
 {
 	const struct server *srv = m->server;
 	int res;
 
-	m->uring = false;
+	m->uring = m->zero_copy = false;
+	snprintf(m->zero_copy_why, sizeof(m->zero_copy_why), "it needs FUSE-over-io_uring");
 	if (transport_uring_possible(srv, m->uring_why, sizeof(m->uring_why))) {
 		if (!(m->init_offered & UAPI_FUSE_OVER_IO_URING))
 			snprintf(m->uring_why, sizeof(m->uring_why), "the kernel does not offer FUSE-over-io_uring for this mount");
-		else if ((res = transport_uring_prepare(m)) < 0)
+		else if ((res = prepare(m)) < 0)
 			snprintf(m->uring_why, sizeof(m->uring_why), "not enough for FUSE-over-io_uring: %s", strerror(-res));
 		else
 			m->uring = true;
 	}
+	if (!m->zero_copy && srv->opt.zero_copy == ZERO_COPY_ON)
+		return -EOPNOTSUPP;
 	return m->uring || srv->opt.transport != TRANSPORT_URING ? 0 : -EOPNOTSUPP;
 }
 
@@ -380,7 +402,10 @@ int session_mount(struct mount *m, const char *target, const char *fsname, char 
 	res = libfuse_io_attach(m->session);
 	if (res == 0)
 		res = exchange_init(m);
-	if (res == -EOPNOTSUPP && m->uring_why[0])
+	if (res == -EOPNOTSUPP && !m->zero_copy && m->server->opt.zero_copy == ZERO_COPY_ON)
+		snprintf(err, err_size, "zero_copy=on: %s%s (zero_copy=auto takes what there is)",
+			 m->uring_why[0] ? "no FUSE-over-io_uring, " : m->zero_copy_why, m->uring_why);
+	else if (res == -EOPNOTSUPP && m->uring_why[0])
 		snprintf(err, err_size, "transport=uring: %s (transport=auto takes what there is)", m->uring_why);
 	else if (res < 0)
 		snprintf(err, err_size, "%s: the kernel and the daemon could not agree on the FUSE protocol: %s %s", m->mountpoint,

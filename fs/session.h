@@ -13,6 +13,9 @@
 struct mount;
 struct server;
 
+/** The newest FUSE 7.x that we speak. */
+#define SESSION_MINOR 46u
+
 /** Bits of server.deny: FUSE features that --deny can switch off. */
 enum session_deny {
 	SESSION_DENY_FILE_HANDLES = 1 << 0,
@@ -26,6 +29,7 @@ enum session_deny {
 	SESSION_DENY_SHORT_DECODE = 1 << 8,
 	SESSION_DENY_URING = 1 << 9,
 	SESSION_DENY_IDLE_CLASS = 1 << 10, /* not of FUSE: placement_class.h */
+	SESSION_DENY_ZERO_COPY = 1 << 11,
 };
 
 /**

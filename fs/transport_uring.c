@@ -29,26 +29,32 @@ int uring_entry_add(struct uring_channel *u, struct uring_queue *q)
 	struct server_thread *t = u->channel->thread;
 	unsigned reserve = OPS_RESERVE + (t->parked ? 0 : 2 * LOCK_WAITS_MAX);
 	struct uring_entry *e;
+	int slot;
 
 	if (ring_ops_free(t->ring) <= reserve)
 		return -EAGAIN;
 	e = calloc(1, sizeof(*e));
 	if (!e)
 		return -ENOMEM;
-	e->r = request_pool_keep(u->channel);
+	slot = q->pool ? zero_copy_slot_get(t) : 0;
+	e->r = slot >= 0 ? request_pool_keep(u->channel) : NULL;
 	e->op = e->r ? ring_op_get(t->ring) : NULL;
 	if (!e->op) {
 		if (e->r)
 			request_pool_unkeep(e->r);
+		if (slot > 0)
+			zero_copy_slot_put(t, slot);
 		free(e);
 		return -ENOMEM;
 	}
 	e->uring = u;
 	e->queue = q;
+	e->slot = slot;
 	e->r->entry = e;
 	e->head = (struct uapi_fuse_uring_req_header *)(void *)((char *)e->r->payload - HEAD_PAGE);
 	e->iov[0] = (struct iovec){ e->head, sizeof(*e->head) };
-	e->iov[1] = (struct iovec){ e->r->payload, e->r->payload_size };
+	if (!q->pool)
+		e->iov[1] = (struct iovec){ e->r->payload, e->r->payload_size };
 	e->cmd.qid = q->qid;
 	e->next = u->entries;
 	u->entries = e;
@@ -69,6 +75,8 @@ void uring_entry_drop(struct uring_entry *e)
 	atomic_store_explicit(&t->uring_entries, stats_get(&t->uring_entries) - 1, memory_order_relaxed);
 	ring_op_put(e->op);
 	request_pool_unkeep(e->r);
+	if (e->slot)
+		zero_copy_slot_put(t, e->slot);
 	free(e);
 }
 
@@ -100,6 +108,7 @@ static void submit(struct uring_entry *e)
 static void command(struct uring_entry *e, uint32_t what)
 {
 	e->command = what;
+	e->cmd.ent_zero_copy_buf_index = what == UAPI_FUSE_IO_URING_CMD_REGISTER ? (uint16_t)e->slot : 0;
 	e->tries = 0;
 	submit(e);
 }
@@ -121,8 +130,8 @@ static void answer_with(struct uring_entry *e, uint64_t unique, int error)
 	e->answered = true;
 }
 
-/** assemble() - one contiguous message, as libfuse wants it. Return its place, or NULL when its numbers do not fit. */
-static char *assemble(struct uring_entry *e, const struct fuse_in_header *in)
+/** assemble() - one contiguous message, as libfuse wants it. As uring_pool_message(). */
+static char *assemble(struct uring_entry *e, const struct fuse_in_header *in, size_t *ret_len)
 {
 	struct request *r = e->r;
 	uint32_t payload = e->head->ent.payload_sz, args;
@@ -140,6 +149,9 @@ static char *assemble(struct uring_entry *e, const struct fuse_in_header *in)
 	memcpy(at + sizeof(*in), e->head->op_in, args);
 	if (r->payload_free)
 		memcpy(at + sizeof(*in) + args, r->payload, payload);
+	e->at = r->payload;
+	e->at_size = r->payload_size;
+	*ret_len = in->len;
 	return at;
 }
 
@@ -148,11 +160,12 @@ static void arrived(struct uring_entry *e)
 	struct thread_stats *st = &e->r->thread->stats;
 	struct fuse_in_header in;
 	char *message;
+	size_t len;
 
 	memcpy(&in, e->head->in_out, sizeof(in));
 	e->cmd.commit_id = e->head->ent.commit_id;
 	e->answered = false;
-	message = assemble(e, &in);
+	message = e->queue->pool ? uring_pool_message(e, &in, &len) : assemble(e, &in, &len);
 	if (!message) {
 		stats_add(&st->bad_requests, 1);
 		answer_with(e, in.unique, -EIO);
@@ -163,7 +176,7 @@ static void arrived(struct uring_entry *e)
 	placement_cpu_caller(e->r->thread, e->queue->qid);
 	if (in.opcode == FUSE_SETLKW && e->queue->piled) /* it may come from the pile, and there may be more behind it */
 		uring_kick_wanted(e->uring, e->queue);
-	request_receive(e->r, message, in.len);
+	request_receive(e->r, message, len);
 }
 
 /** broken() - a reply was refused: its caller would wait for ever. */
@@ -225,6 +238,7 @@ static void command_done(struct op *op)
 
 static int uring_reply(struct request *r, const struct iovec *iov, int iov_count)
 {
+	const struct fuse_out_header *out = iov[0].iov_base;
 	struct uring_entry *e = r->entry;
 	size_t size = 0;
 	char *at;
@@ -233,19 +247,20 @@ static int uring_reply(struct request *r, const struct iovec *iov, int iov_count
 		return -ENOENT;
 	for (int n = 1; n < iov_count; n++)
 		size += iov[n].iov_len;
-	if (size > r->payload_size) {
+	if (size > e->at_size) {
 		answer_with(e, r->in->unique, -EIO);
 		return -EIO;
 	}
 	/* from the end, for the last part may lie in the payload already; a read's does just where it is to be */
-	at = (char *)r->payload + size;
+	at = e->at + size;
 	for (int n = iov_count; n-- > 1;) {
 		at -= iov[n].iov_len;
 		if (at != iov[n].iov_base)
 			memmove(at, iov[n].iov_base, iov[n].iov_len);
 	}
-	memcpy(e->head->in_out, iov[0].iov_base, sizeof(struct fuse_out_header));
-	e->head->ent.payload_sz = (uint32_t)size;
+	memcpy(e->head->in_out, out, sizeof(*out));
+	/* a read into the caller's pages has no data here */
+	e->head->ent.payload_sz = e->at_size ? (uint32_t)size : out->len - (uint32_t)sizeof(*out);
 	e->answered = true;
 	return 0;
 }
@@ -254,6 +269,8 @@ static void uring_end(struct request *r)
 {
 	struct uring_entry *e = r->entry;
 
+	if (e->queue->pool)
+		uring_pool_end(e);
 	if (r->channel->ended) {
 		uring_entry_drop(e);
 		return;
@@ -309,8 +326,11 @@ static bool uring_may_wait(struct request *r)
 
 static int uring_open(struct channel *c)
 {
-	int fd = fcntl(session_fd(c->mount), F_DUPFD_CLOEXEC, 0);
+	int fd;
 
+	if (c->uring->file.fd >= 0)
+		return 0;
+	fd = fcntl(session_fd(c->mount), F_DUPFD_CLOEXEC, 0);
 	if (fd < 0)
 		return -errno;
 	bfile_init(&c->uring->file, fd);
@@ -348,6 +368,8 @@ void uring_channel_free(struct uring_channel *u)
 	uring_kick_end(u);
 	if (u->file.fd >= 0)
 		(void)close(u->file.fd); /* a device: nothing was written through it */
+	for (unsigned n = 0; n < u->queues_count; n++)
+		uring_pool_free(&u->queues[n]);
 	free(u->queues);
 	free(u);
 }

@@ -42,6 +42,12 @@ struct uring_queue {
 	unsigned in_kernel; /* that wait for a request */
 	uint32_t command_turn; /* of the channel, when the last command was queued */
 	bool piled;         /* there was none of them at some time: requests may lie behind others */
+	/* zero_copy.h; transport_uring_pool.c */
+	char *pool;         /* payload buffers of which the kernel picks one for a request; NULL: each entry has its own */
+	size_t pool_size;   /* a multiple of uring_pool_buffer() */
+	struct uapi_fuse_uring_cmd_req pool_cmd; /* under way while pool_asked */
+	bool pool_asked;
+	int pool_res;       /* of the last command */
 };
 
 struct uring_entry {
@@ -53,6 +59,10 @@ struct uring_entry {
 	struct uapi_fuse_uring_req_header *head; /* one page in front of the request's payload */
 	struct uapi_fuse_uring_cmd_req cmd;
 	struct iovec iov[2];
+	int slot;                  /* in the ring's buffer table, for the callers' pages; 0: none */
+	char *at;                  /* where the data of a reply go */
+	size_t at_size;            /* bytes; 0: into the slot only */
+	void *own_payload;         /* of the request, while it has one of the pool in its place; else NULL */
 	uint32_t command;          /* UAPI_FUSE_IO_URING_CMD_ under way */
 	unsigned tries;            /* of this command */
 	bool answered;             /* head and payload hold the reply */
@@ -103,6 +113,28 @@ void transport_uring_discard(struct mount *m);
 uint64_t transport_uring_entries(const struct server *srv);
 /** transport_uring_register() - hand all entries to the kernel and collect refusals. Thread: main. Return 0 or -errno. */
 int transport_uring_register(struct mount *m);
+
+/* ---- transport_uring_pool.c: zero-copy ------------------------------------------ */
+
+/** uring_pool_make() - payload buffers for @q. Thread: owner.  Return 0 or -ENOMEM. */
+int uring_pool_make(const struct mount *m, struct uring_queue *q);
+void uring_pool_free(struct uring_queue *q);
+/**
+ * uring_pool_message() - one message from what the kernel has put into header and pool
+ * @in: its header, copied out of @e->head
+ * Sets e->at and what request.h says of slot, apart and payload.  Thread: owner.
+ * Return: its place, *ret_len its length; NULL when its numbers do not fit
+ */
+char *uring_pool_message(struct uring_entry *e, const struct fuse_in_header *in, size_t *ret_len);
+/** uring_pool_end() - the request is over: its own payload buffer again. */
+void uring_pool_end(struct uring_entry *e);
+/**
+ * transport_uring_pools() - make the queues of @m ones with slots and pools, before any entry is registered
+ * Thread: main.
+ * Return: 0; -EAGAIN refused, and m->zero_copy_why says why: prepare again, without; other -errno: no way back, a queue was made and its
+ * pool refused
+ */
+int transport_uring_pools(struct mount *m);
 
 /* ---- transport_uring.c --------------------------------------------------------- */
 

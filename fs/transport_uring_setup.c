@@ -147,6 +147,12 @@ static int prepare_queues(struct server_thread *t, struct uring_channel *u)
 	/* where requests may wait for others, better have too many: transport_uring_kick.c */
 	if (first > ENTRIES_FIRST && t->server->opt.locks != LOCKS_SHARED)
 		first = ENTRIES_FIRST;
+	if (u->channel->mount->zero_copy && u->queues_count)
+		res = zero_copy_slots_make(t);
+	else if (!t->server->mounts_count) /* SOURCE itself goes without: nobody else may have them */
+		zero_copy_slots_free(t);
+	for (unsigned n = 0; n < u->queues_count && u->channel->mount->zero_copy && res == 0; n++)
+		res = uring_pool_make(u->channel->mount, &u->queues[n]);
 	for (unsigned n = 0; n < u->queues_count; n++)
 		for (unsigned e = 0; e < first && res == 0; e++)
 			res = uring_entry_add(u, &u->queues[n]);

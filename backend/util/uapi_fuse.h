@@ -22,6 +22,7 @@
 #define UAPI_FUSE_ALLOW_IDMAP (1ull << 40)          /* 6.12 */
 #define UAPI_FUSE_OVER_IO_URING (1ull << 41)        /* 6.14 */
 #define UAPI_FUSE_REQUEST_TIMEOUT (1ull << 42)      /* 6.15 */
+#define UAPI_FUSE_HAS_IO_URING_BUFPOOL (1ull << 43) /* 7.3 (7.46) */
 
 /* opcodes */
 #define UAPI_FUSE_TMPFILE 51u            /* 6.1 (7.37) */
@@ -32,6 +33,7 @@
 /* open_flags of fuse_open_out */
 #define UAPI_FOPEN_NOFLUSH (1u << 5)               /* 5.16 (7.35) */
 #define UAPI_FOPEN_PARALLEL_DIRECT_WRITES (1u << 6) /* 6.2 (7.38) */
+#define UAPI_FOPEN_IO_URING_ZERO_COPY (1u << 8)    /* 7.3 (7.46) */
 
 /*
  * Passthrough (6.9, 7.40). INIT answers with FUSE_PASSTHROUGH and, behind flags2, with the number of
@@ -100,12 +102,16 @@ struct uapi_fuse_copy_file_range_out {
 /* FUSE-over-io_uring (6.14, 7.42): what a ring entry and its command hold */
 #define UAPI_FUSE_IO_URING_CMD_REGISTER 1u
 #define UAPI_FUSE_IO_URING_CMD_COMMIT_AND_FETCH 2u
+#define UAPI_FUSE_IO_URING_CMD_ADD_QUEUE 3u   /* 7.3 (7.46) */
+#define UAPI_FUSE_IO_URING_CMD_ADD_BUFPOOL 4u /* 7.3 (7.46) */
+#define UAPI_FUSE_URING_ZERO_COPY 1u          /* flags of ADD_QUEUE */
+#define UAPI_FUSE_URING_ENT_ZERO_COPY 1u      /* flags of a request: its pages are in the entry's slot */
 #define UAPI_FUSE_URING_HEADER_PART 128u
 struct uapi_fuse_uring_ent_in_out {
 	uint64_t flags;
 	uint64_t commit_id;  /* names the request when it is answered */
-	uint32_t payload_sz; /* bytes in the payload buffer, both ways */
-	uint32_t padding;
+	uint32_t payload_sz; /* bytes in the payload buffer, both ways; with pages in a slot those too */
+	uint32_t offset;     /* 7.3: of the payload buffer in the queue's pool; padding before */
 	uint64_t reserved;
 };
 struct uapi_fuse_uring_req_header {
@@ -118,12 +124,21 @@ struct uapi_fuse_uring_cmd_req { /* at byte 48 of a large submission entry */
 	uint64_t commit_id;
 	uint16_t qid;
 	uint8_t padding[6];
+	union { /* 7.3; ignored before */
+		struct {
+			uint64_t uaddr;
+			uint32_t len;
+			uint32_t reserved;
+		} bufpool; /* ADD_BUFPOOL */
+		uint16_t ent_zero_copy_buf_index; /* REGISTER, in a queue with FUSE_URING_ZERO_COPY: not 0 */
+	};
 };
 /** The kernel asks for at least this payload (FUSE_MIN_READ_BUFFER). */
 #define UAPI_FUSE_URING_PAYLOAD_MIN 8192u
 
 _Static_assert(sizeof(struct uapi_fuse_uring_req_header) == 288, "fuse_uring_req_header is 288 bytes");
-_Static_assert(sizeof(struct uapi_fuse_uring_cmd_req) == 24, "fuse_uring_cmd_req is 24 bytes");
+_Static_assert(sizeof(struct uapi_fuse_uring_cmd_req) == 40 && offsetof(struct uapi_fuse_uring_cmd_req, bufpool) == 24,
+	       "fuse_uring_cmd_req is 24 bytes, and 16 more from 7.46 on");
 _Static_assert(sizeof(struct uapi_fuse_statx) == 256, "fuse_statx is 256 bytes");
 _Static_assert(sizeof(struct uapi_fuse_statx_out) == 288, "fuse_statx_out is 288 bytes");
 

@@ -162,6 +162,30 @@ static void waits(struct ring *r)
 	close(efd);
 }
 
+/** slots() - a buffer that only the ring can reach: elsewhere, and once it is empty, the op fails. */
+static void slots(struct ring *r, int fd, bool there)
+{
+	static char nowhere[4096];
+	struct op *op;
+
+	for (unsigned n = 0; n < 2; n++) {
+		op = real_op(r, OP_READ);
+		op->fd = fd;
+		op->buf = nowhere;
+		op->len = sizeof(nowhere);
+		op->buf_index = 0;
+		op->flags = OPF_SLOT | (n == 0 ? OPF_WORKER : 0);
+		if (n && (!there || !backend_place_is_ring)) {
+			ring_op_put(op);
+			continue;
+		}
+		if (n)
+			CHECK_EQ(ring_clear_buffer(r, 0), 0);
+		CHECK_EQ(real_run(r, op), -EFAULT);
+	}
+	CHECK_EQ(ring_clear_buffer(r, 1u << 20), -EINVAL);
+}
+
 static void buffers(struct ring *r, bool denied)
 {
 	static char memory[2][8192] __attribute__((aligned(4096)));
@@ -187,6 +211,7 @@ static void buffers(struct ring *r, bool denied)
 	CHECK_EQ(memcmp(memory[0], memory[1], sizeof(memory[0])), 0);
 	if (res == 0 && backend_place_is_ring)
 		CHECK_EQ(real_stats(r).fixed_buffers - before, 2);
+	slots(r, (int)fd, res == 0);
 	CHECK_EQ(ring_register_buffers(r, NULL, 0), denied ? -EOPNOTSUPP : 0);
 	close((int)fd);
 }
