@@ -63,7 +63,7 @@ def drive(options, disk, work):
     # the host's own flushes are left out: a power cut of the guest does not lose what QEMU has written
     node = {"driver": "raw", "node-name": "disk", "file.driver": "file", "file.filename": disk, "file.cache.no-flush": "on",
             "file.locking": "off"}
-    words = ["-device", "pcie-root-port,id=port,slot=1"] if options.bus else []
+    words = ["-device", "pcie-root-port,id=hotport,slot=1"] if options.bus else []
     words += ["-blockdev", ",".join(f"{k}={v}" for k, v in node.items())]
     top = "disk"
     if options.log:
