@@ -1,0 +1,96 @@
+/* SPDX-License-Identifier: MIT */
+/* bugs_calls.c - bugs of single functions of the daemon: start, end, messages, statistics, proofs, submounts. */
+#include <stdarg.h>
+#include <stdlib.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "backend/proof.h"
+#include "backend/util/log.h"
+#include "bugs.h"
+#include "fs/daemon.h"
+#include "fs/report.h"
+#include "fs/session.h"
+#include "fs/submount.h"
+
+static const char *const names[] = { "status_zero", "status_bad", "foreground", "unmount_lost", "abort_lost", "words_lost",
+				     "statistics_lost", "start_line_lost", "proof_kept", "submounts_lost" };
+
+static bool is(const char *name)
+{
+	const char *chosen = getenv("BROKEN");
+
+	return chosen && !strcmp(chosen, name);
+}
+
+const struct bug *bug_of_calls(const char *name)
+{
+	static struct bug found;
+
+	for (size_t n = 0; n < sizeof(names) / sizeof(*names); n++)
+		if (!strcmp(names[n], name)) {
+			found.name = names[n];
+			return &found;
+		}
+	return NULL;
+}
+
+/** WRAP() - of a function without a result: not called with the bug. */
+#define WRAP(bug, name, params, args)                   \
+	void __real_##name params;                      \
+	void __wrap_##name params;                      \
+	void __wrap_##name params                       \
+	{                                               \
+		if (!is(bug))                           \
+			__real_##name args;             \
+	}
+
+WRAP("statistics_lost", report_write, (const struct server *srv), (srv))
+WRAP("start_line_lost", report_start, (const struct server *srv), (srv))
+WRAP("submounts_lost", submount_scan, (struct server *srv), (srv))
+WRAP("proof_kept", proof_break, (struct proof *p, enum proof_reason reason), (p, reason))
+
+int __real_main(int argc, char **argv);
+int __wrap_main(int argc, char **argv);
+int __wrap_main(int argc, char **argv)
+{
+	int res = __real_main(argc, argv);
+
+	return is("status_zero") ? 0 : is("status_bad") ? res + 1 : res;
+}
+
+int __real_daemon_start(struct daemon *d, bool foreground);
+int __wrap_daemon_start(struct daemon *d, bool foreground);
+int __wrap_daemon_start(struct daemon *d, bool foreground)
+{
+	return __real_daemon_start(d, foreground && !is("foreground"));
+}
+
+int __real_session_unmount(struct mount *m, bool lazy);
+int __wrap_session_unmount(struct mount *m, bool lazy);
+int __wrap_session_unmount(struct mount *m, bool lazy)
+{
+	return is("unmount_lost") ? 0 : __real_session_unmount(m, lazy);
+}
+
+bool __real_session_abort(const struct mount *m);
+bool __wrap_session_abort(const struct mount *m);
+bool __wrap_session_abort(const struct mount *m)
+{
+	return is("abort_lost") ? true : __real_session_abort(m);
+}
+
+void __wrap_log_message(enum log_level level, const char *format, ...) __attribute__((format(printf, 2, 3)));
+void __real_log_message(enum log_level level, const char *format, ...) __attribute__((format(printf, 2, 3)));
+void __wrap_log_message(enum log_level level, const char *format, ...)
+{
+	char line[2048];
+	va_list ap;
+
+	if (is("words_lost"))
+		return;
+	va_start(ap, format);
+	vsnprintf(line, sizeof(line), format, ap);
+	va_end(ap);
+	__real_log_message(level, "%s", line);
+}
