@@ -58,7 +58,7 @@ struct channel {
 	struct channel *next;     /* of the same thread */
 	const struct transport *transport;
 	int fd;                   /* of /dev/fuse, cloned for this thread; -1 once closed */
-	struct op *poll;          /* the poll of fd under way, or NULL */
+	struct op *poll;          /* under way, or NULL: the poll of fd; transport_uring: a timeout. The channel does not end before it */
 	struct uring_channel *uring; /* transport_uring: its part */
 	unsigned held;            /* commands that wait in the kernel for a request */
 	bool readable;            /* there may be a request to read */

@@ -148,7 +148,7 @@ void uring_entry_register(struct uring_entry *e);
 void uring_channel_free(struct uring_channel *u);
 /** uring_kick_wanted() - all entries of @q are in our hands, or one more request came that may wait for a lock. Thread: owner. */
 void uring_kick_wanted(struct uring_channel *u, struct uring_queue *q);
-/** uring_kick() - send a request of our own where others may lie behind lock waiters. Thread: owner, each turn while there are some. */
+/** uring_kick() - send a request of our own where others may lie behind those in hand. Thread: owner, each turn while kick_wait_ns. */
 void uring_kick(struct uring_channel *u);
 /** uring_kick_end() - forget those under way. Thread: owner. */
 void uring_kick_end(struct uring_channel *u);

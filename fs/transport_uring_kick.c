@@ -8,9 +8,10 @@
  * fuse_uring_do_register() and fuse_uring_next_fuse_req()). When all entries
  * hold requests that wait for a lock, the one that would give it back may lie
  * in that pile. So send a request of our own from that queue's CPU: it goes to a
- * new entry, and its COMMIT takes one from the pile. As long as there are lock
- * waiters this is done again, ever more seldom, for nobody tells how many lie there.
+ * new entry, and its COMMIT takes one from the pile. As long as requests are
+ * in hand this is done again, ever more seldom, for nobody tells how many lie there.
  * Another request may take that entry first; then ours lies in the pile, too, and the next one has to do.
+ * The same holds for entries whose requests wait for something else: a lease in SOURCE, a disk that hangs.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -25,6 +26,7 @@
 
 #define KICK_FIRST_NS 2000000u
 #define KICK_LONGEST_NS 256000000u
+#define LOOK_NS 4000000u /* between two turns of the ring, at first */
 #define ASKER_STACK 131072u
 #define ASKERS_SPARE 16u /* with SQPOLL commands are sent later */
 
@@ -112,11 +114,47 @@ static void start(struct uring_channel *u, unsigned cpu)
  * enough() - whether so many ask that one more cannot be needed
  *
  * An asker whom another request has robbed of the free entry lies in the pile himself, and moves nothing any more. But
- * the robber, or one that his COMMIT took from the pile, waits for a lock then: there are no more of them than lock waiters.
+ * the robber, or one that his COMMIT took from the pile, is in hand then: there are no more of them than such requests.
  */
 static bool enough(const struct uring_channel *u)
 {
-	return u->kick && atomic_load(&u->kick->refs) - 1 > u->channel->thread->parked + ASKERS_SPARE;
+	return u->kick && atomic_load(&u->kick->refs) - 1 > u->channel->requests_live + ASKERS_SPARE;
+}
+
+/** over() - nothing is in hand, or has come from the last commands: so the last COMMIT found the pile empty. */
+static bool over(struct uring_channel *u)
+{
+	for (unsigned n = 0; n < u->queues_count; n++) {
+		const struct uring_queue *q = &u->queues[n];
+		if (q->piled && (q->entries > q->in_kernel || u->turn - q->command_turn < 2))
+			return false;
+	}
+	for (unsigned n = 0; n < u->queues_count; n++)
+		u->queues[n].piled = false;
+	return true;
+}
+
+static void looked(struct op *op)
+{
+	struct channel *c = op->owner;
+
+	c->poll = NULL; /* the ring has turned: that was all */
+}
+
+/** look_later() - where nobody comes back the ring would sleep. */
+static void look_later(struct uring_channel *u)
+{
+	struct channel *c = u->channel;
+	struct op *op = c->poll ? NULL : ring_op_get(c->thread->ring);
+
+	if (!op)
+		return; /* under way; or no op is free: then some come back */
+	op->kind = OP_TIMEOUT;
+	op->off = u->kick_wait_ns > 4 * LOOK_NS ? u->kick_wait_ns / 4 : LOOK_NS;
+	op->done = looked;
+	op->owner = c;
+	c->poll = op;
+	ring_submit(op);
 }
 
 /**
@@ -134,12 +172,13 @@ void uring_kick(struct uring_channel *u)
 	bool started = false;
 	uint64_t now;
 
-	if (!u->channel->thread->parked) {
+	if (over(u)) {
 		u->kick_wait_ns = 0;
 		return;
 	}
+	look_later(u);
 	now = stats_now_ns();
-	if (!u->kick_wait_ns || now < u->kick_at_ns || enough(u))
+	if (now < u->kick_at_ns || enough(u))
 		return;
 	for (unsigned n = 0; n < u->queues_count && !started; n++) {
 		struct uring_queue *q = &u->queues[u->kick_next++ % u->queues_count];
