@@ -23,6 +23,7 @@ disk_of() {
 }
 if [[ -n ${VM_SEVERAL:-} ]]; then
     name=$(disk_of uringfs) || vm_fail 'no disk'
+    # shellcheck disable=SC2034 # for who sources this
     VM_DISK=/dev/$name VM_PART=${VM_PART/nvme0n1/$name} VM_MARK=${VM_MARK/nvme0n1/$name} VM_NG=/dev/ng${name#nvme}
 fi
 
