@@ -57,7 +57,8 @@ class Run:
         words = [f"{HERE}/load-sqlite", self.mount, self.acks, str(LOAD_SECONDS)]
         if self.database == "postgres":
             words = [f"{HERE}/load-postgres", self.work, self.acks, str(LOAD_SECONDS), str(postgres.CLIENTS)]
-        return subprocess.Popen(words, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        with open(f"{self.work}/load.log", "w", encoding="utf-8") as log:
+            return subprocess.Popen(words, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
 
     def kill_under_load(self, daemon):
         """at some moment after some transactions"""
@@ -65,7 +66,7 @@ class Run:
         end = time.monotonic() + 100
         while os.path.getsize(self.acks) < before + 16 * marks.WORD.size:
             if load.poll() is not None or time.monotonic() > end:
-                sys.exit("the load does not get on")
+                sys.exit(f"the load does not get on: {open(f'{self.work}/load.log').read()[-400:]}")
             time.sleep(0.01)
         time.sleep(self.chance.random() * 1.5)
         daemon.send_signal(signal.SIGKILL)
