@@ -4,7 +4,7 @@
  *
  * libfuse allocates and frees an object and takes a lock twice for each request; our requests come from
  * a pool. So all that is frequent is decoded here, and libfuse keeps what is rare and has a form of its
- * own (locks, ioctl, access), and INIT. What libfuse can decode, too, it does with deny=short_decode.
+ * own (locks, ioctl, access), and INIT.
  *
  * dispatch_check() has looked at the form of the message before. Thread: the request's.
  */

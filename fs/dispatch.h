@@ -15,7 +15,6 @@ struct opcode_row {
 	uint16_t arg_size;  /* least size behind the header */
 	uint8_t strings;    /* NUL-terminated strings behind that */
 	void (*decode)(struct request *r); /* decode.h; NULL: libfuse decodes it */
-	bool libfuse;       /* it can, too: deny=short_decode */
 };
 
 extern const struct fuse_lowlevel_ops dispatch_ops;

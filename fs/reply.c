@@ -3,7 +3,7 @@
  * reply.c - the one reply of a request.
  *
  * A request that was decoded here (request->codec NULL) is answered in the protocol's own form;
- * libfuse answers those that it decoded: deny=short_decode, and the few kinds that it alone decodes.
+ * libfuse answers those that it decoded: locks, ioctl, access.
  */
 #include <assert.h>
 #include <errno.h>
@@ -65,7 +65,10 @@ static struct fuse_open_out open_out(const struct request *r, const struct fuse_
 			 (fi->nonseekable ? FOPEN_NONSEEKABLE : 0u) | (fi->cache_readdir ? FOPEN_CACHE_DIR : 0u);
 	struct fuse_open_out out = { .fh = fi->fh, .open_flags = flags };
 
-	request_open_extras(r, &out);
+	out.open_flags |= r->open_flags;
+	if (r->backing_id > 0)
+		out.open_flags |= UAPI_FOPEN_PASSTHROUGH;
+	memcpy((char *)&out + UAPI_FUSE_OPEN_OUT_BACKING_ID, &r->backing_id, sizeof(r->backing_id));
 	return out;
 }
 
@@ -96,8 +99,6 @@ void request_reply_err(struct request *r, int64_t err)
 
 void request_reply_none(struct request *r)
 {
-	if (r->codec)
-		fuse_reply_none(r->codec);
 	request_end(r);
 }
 
@@ -113,12 +114,8 @@ bool request_reply_entry(struct request *r, const struct fuse_entry_param *e)
 	struct fuse_entry_out out;
 	bool lost;
 
-	if (r->codec) {
-		lost = REPLY(r, fuse_reply_entry(r->codec, e)) < 0;
-	} else {
-		entry_out(e, &out);
-		lost = request_send(r, 0, &out, sizeof(out)) < 0;
-	}
+	entry_out(e, &out);
+	lost = request_send(r, 0, &out, sizeof(out)) < 0;
 	if (lost)
 		undo_entry(r, e);
 	request_end(r);
@@ -136,13 +133,9 @@ bool request_reply_create(struct request *r, const struct fuse_entry_param *e, s
 	bool lost;
 
 	fi->fh = handle_fh(r->mount->handles, h);
-	if (r->codec) {
-		lost = REPLY(r, fuse_reply_create(r->codec, e, fi)) < 0;
-	} else {
-		entry_out(e, &out.entry);
-		out.open = open_out(r, fi);
-		lost = request_send(r, 0, &out, sizeof(out)) < 0;
-	}
+	entry_out(e, &out.entry);
+	out.open = open_out(r, fi);
+	lost = request_send(r, 0, &out, sizeof(out)) < 0;
 	if (lost) {
 		undo_entry(r, e);
 		request_release_handle(t, m, h);
@@ -157,12 +150,8 @@ bool request_reply_open(struct request *r, struct fuse_file_info *fi, struct han
 	bool lost;
 
 	fi->fh = handle_fh(r->mount->handles, h);
-	if (r->codec) {
-		lost = REPLY(r, fuse_reply_open(r->codec, fi)) < 0;
-	} else {
-		out = open_out(r, fi);
-		lost = request_send(r, 0, &out, sizeof(out)) < 0;
-	}
+	out = open_out(r, fi);
+	lost = request_send(r, 0, &out, sizeof(out)) < 0;
 	if (lost)
 		request_release_handle(r->thread, r->mount, h);
 	request_end(r);
@@ -173,46 +162,26 @@ void request_reply_attr(struct request *r, const struct stat *st, double timeout
 {
 	struct fuse_attr_out out = { 0 };
 
-	if (!r->codec) {
-		out.attr_valid = seconds(timeout, &out.attr_valid_nsec);
-		attr_out(st, &out.attr);
-		request_reply_raw(r, &out, sizeof(out));
-		return;
-	}
-	(void)REPLY(r, fuse_reply_attr(r->codec, st, timeout));
-	request_end(r);
+	out.attr_valid = seconds(timeout, &out.attr_valid_nsec);
+	attr_out(st, &out.attr);
+	request_reply_raw(r, &out, sizeof(out));
 }
 
 void request_reply_buf(struct request *r, const void *buf, size_t len)
 {
-	if (!r->codec) {
-		request_reply_raw(r, buf, len);
-		return;
-	}
-	(void)REPLY(r, fuse_reply_buf(r->codec, buf, len));
-	request_end(r);
+	request_reply_raw(r, buf, len);
 }
 
 void request_reply_write(struct request *r, size_t count)
 {
 	const struct fuse_write_out out = { .size = (uint32_t)count };
 
-	if (!r->codec) {
-		request_reply_raw(r, &out, sizeof(out));
-		return;
-	}
-	(void)REPLY(r, fuse_reply_write(r->codec, count));
-	request_end(r);
+	request_reply_raw(r, &out, sizeof(out));
 }
 
 void request_reply_readlink(struct request *r, const char *target)
 {
-	if (!r->codec) {
-		request_reply_raw(r, target, strlen(target));
-		return;
-	}
-	(void)REPLY(r, fuse_reply_readlink(r->codec, target));
-	request_end(r);
+	request_reply_raw(r, target, strlen(target));
 }
 
 void request_reply_statfs(struct request *r, const struct statvfs *st)
@@ -230,36 +199,21 @@ void request_reply_statfs(struct request *r, const struct statvfs *st)
 		},
 	};
 
-	if (!r->codec) {
-		request_reply_raw(r, &out, sizeof(out));
-		return;
-	}
-	(void)REPLY(r, fuse_reply_statfs(r->codec, st));
-	request_end(r);
+	request_reply_raw(r, &out, sizeof(out));
 }
 
 void request_reply_xattr_size(struct request *r, size_t size)
 {
 	const struct fuse_getxattr_out out = { .size = (uint32_t)size };
 
-	if (!r->codec) {
-		request_reply_raw(r, &out, sizeof(out));
-		return;
-	}
-	(void)REPLY(r, fuse_reply_xattr(r->codec, size));
-	request_end(r);
+	request_reply_raw(r, &out, sizeof(out));
 }
 
 void request_reply_lseek(struct request *r, off_t off)
 {
 	const struct fuse_lseek_out out = { .offset = (uint64_t)off };
 
-	if (!r->codec) {
-		request_reply_raw(r, &out, sizeof(out));
-		return;
-	}
-	(void)REPLY(r, fuse_reply_lseek(r->codec, off));
-	request_end(r);
+	request_reply_raw(r, &out, sizeof(out));
 }
 
 /* The rest is always decoded by libfuse. */

@@ -147,7 +147,6 @@ void request_receive(struct request *r, const void *msg, size_t len)
 	struct request *outer = current;
 	struct fuse_buf buf = { .size = len, .mem = (void *)msg };
 	const struct opcode_row *row;
-	bool ours;
 	int bad;
 
 	request_begin(r, msg, len);
@@ -161,13 +160,11 @@ void request_receive(struct request *r, const void *msg, size_t len)
 		request_reply_raw_error(r, bad);
 		return;
 	}
-	/* libfuse wants a message in one piece */
-	ours = row->decode && (r->slot >= 0 || r->apart_size || !(row->libfuse && r->mount->server->deny & SESSION_DENY_SHORT_DECODE));
-	if (ours && !allowed(r)) {
+	if (row->decode && !allowed(r)) {
 		request_reply_raw_error(r, -EACCES);
 		return;
 	}
-	if (ours) {
+	if (row->decode) {
 		r->state = REQUEST_TAKEN;
 		row->decode(r); /* it may have ended, and be somebody else's */
 		return;
@@ -197,25 +194,6 @@ struct request *request_taken(fuse_req_t req)
 	return r;
 }
 
-void request_open_extras(const struct request *r, struct fuse_open_out *out)
-{
-	out->open_flags |= r->open_flags;
-	if (r->backing_id > 0)
-		out->open_flags |= UAPI_FOPEN_PASSTHROUGH;
-	memcpy((char *)out + UAPI_FUSE_OPEN_OUT_BACKING_ID, &r->backing_id, sizeof(r->backing_id));
-}
-
-/** add_open_flags() - request_open_extras() in the fuse_open_out at the end of the codec's reply. */
-static void add_open_flags(struct request *r, struct iovec *iov, int count)
-{
-	struct fuse_open_out *out;
-
-	if (!r->open_flags || count < 2 || iov[count - 1].iov_len < sizeof(*out))
-		return;
-	out = (struct fuse_open_out *)((char *)iov[count - 1].iov_base + iov[count - 1].iov_len - sizeof(*out));
-	request_open_extras(r, out);
-}
-
 void request_codec_init(struct mount *m)
 {
 	init_mount = m;
@@ -237,8 +215,6 @@ ssize_t request_writev(int fd, struct iovec *iov, int count, void *userdata)
 	if (!r)
 		return session_init_reply(userdata, iov, count);
 	assert(out->unique == r->in->unique); /* interrupts, the other kind of reply, do not go through libfuse */
-	if (!out->error)
-		add_open_flags(r, iov, count);
 	res = send(r, iov, count);
 	if (res < 0) {
 		errno = -res;

@@ -57,7 +57,7 @@ struct request {
 	uint8_t state;
 	uint32_t opcode;
 	uint64_t start_ns;
-	uint32_t open_flags; /* FOPEN_ bits that the codec lacks, added to the reply */
+	uint32_t open_flags; /* FOPEN_ bits of the reply that struct fuse_file_info has no name for */
 	int32_t backing_id;  /* for the reply, with UAPI_FOPEN_PASSTHROUGH; 0: none */
 	uint8_t io;          /* enum handle_io of the file being opened */
 	/* references, given back at the end */
@@ -133,8 +133,6 @@ struct creds request_creds(const struct request *r, int umask);
 
 /** request_send() - a reply without the codec, not the end of @r yet. @error: 0 or -errno; @data: of a success. Return as transport->reply(). */
 int request_send(struct request *r, int error, const void *data, size_t size);
-/** request_open_extras() - FOPEN_ bits and the backing id, which the codec does not know, go into @out. */
-void request_open_extras(const struct request *r, struct fuse_open_out *out);
 /** request_end() - after the reply: references go, the request returns to its pool. */
 void request_end(struct request *r);
 /** @err: 0 or -errno. */

@@ -77,7 +77,6 @@ static const struct {
 	{ "create_supp_group", SESSION_DENY_SUPP_GROUP },
 	{ "clone", SESSION_DENY_CLONE },
 	{ "passthrough", SESSION_DENY_PASSTHROUGH },
-	{ "short_decode", SESSION_DENY_SHORT_DECODE },
 	{ "fuse_uring", SESSION_DENY_URING },
 	{ "idle_class", SESSION_DENY_IDLE_CLASS },
 	{ "zero_copy", SESSION_DENY_ZERO_COPY },
@@ -85,7 +84,7 @@ static const struct {
 
 const char *session_deny_names(void)
 {
-	return "file_handles,handle_killpriv_v2,readdirplus,parallel_dirops,setxattr_ext,create_supp_group,clone,passthrough,short_decode,fuse_uring,idle_class,zero_copy";
+	return "file_handles,handle_killpriv_v2,readdirplus,parallel_dirops,setxattr_ext,create_supp_group,clone,passthrough,fuse_uring,idle_class,zero_copy";
 }
 
 unsigned session_deny_split(const char *list, char *rest, size_t rest_size)

@@ -26,10 +26,9 @@ enum session_deny {
 	SESSION_DENY_SUPP_GROUP = 1 << 5,
 	SESSION_DENY_CLONE = 1 << 6,
 	SESSION_DENY_PASSTHROUGH = 1 << 7,
-	SESSION_DENY_SHORT_DECODE = 1 << 8,
-	SESSION_DENY_URING = 1 << 9,
-	SESSION_DENY_IDLE_CLASS = 1 << 10, /* not of FUSE: placement_class.h */
-	SESSION_DENY_ZERO_COPY = 1 << 11,
+	SESSION_DENY_URING = 1 << 8,
+	SESSION_DENY_IDLE_CLASS = 1 << 9, /* not of FUSE: placement_class.h */
+	SESSION_DENY_ZERO_COPY = 1 << 10,
 };
 
 /**
