@@ -320,6 +320,7 @@ int dfile_watch(struct dfile *f, int fd)
 
 void dfile_lock(struct dfile *f, struct proof *saved)
 {
+	saved->mapped = saved->synced = false;
 	pthread_mutex_lock(&f->lock);
 	if (f->d->faults & DURABILITY_FAULT_KEEP_PROOF)
 		*saved = f->proof;

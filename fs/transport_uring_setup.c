@@ -73,7 +73,7 @@ unsigned transport_uring_thread(const struct server *srv, unsigned qid)
 	for (unsigned n = 0; n < srv->threads_count; n++)
 		if (srv->threads[n].cpu == (int)qid)
 			return n;
-	return qid % srv->threads_count;
+	return srv->threads_count ? qid % srv->threads_count : 0;
 }
 
 unsigned transport_uring_ops(unsigned rings, unsigned queue_depth)
