@@ -135,17 +135,13 @@ static bool child_held(struct child *c, int fs)
 static void child_handled(struct op *op)
 {
 	struct child *c = op->owner;
-	struct inode_handle handle = { .len = 0 };
+	struct inode_handle handle;
+	int res = inode_handle_from(op->res, &c->fh.h, &handle);
 
-	if (op->res >= 0 && c->fh.h.handle_bytes <= INODE_HANDLE_MAX) {
-		handle.len = (uint8_t)c->fh.h.handle_bytes;
-		handle.type = c->fh.h.handle_type;
-		memcpy(handle.bytes, c->fh.h.f_handle, handle.len);
-	} else if (op->res != -EOPNOTSUPP && op->res != -EOVERFLOW && op->res < 0) {
-		child_fail(c, op->res);
-		return;
-	}
-	child_identified(c, c->fs, &handle);
+	if (res < 0)
+		child_fail(c, res);
+	else
+		child_identified(c, c->fs, &handle);
 }
 
 static struct op *child_op(struct child *c, enum op_kind kind, op_done_fn done)

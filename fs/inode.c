@@ -362,7 +362,7 @@ struct inode *inode_add(struct inode_table *t, uint16_t fs, const struct statx *
 	pthread_mutex_lock(&t->lock);
 	i = inode_find(t, fs, stx->stx_ino);
 	if (i)
-		(void)inode_handle_settle(t, i); /* without one it is taken for another file, and the kernel learns of that one */
+		(void)inode_handle_settle(i); /* without one it is taken for another file, and the kernel learns of that one */
 	if (i && !same_file(i, stx, handle)) {
 		hash_remove(t, i); /* its number has been given to another file */
 		i = NULL;

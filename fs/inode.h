@@ -44,6 +44,15 @@ struct inode_handle {
 	uint8_t bytes[INODE_HANDLE_MAX];
 };
 
+struct file_handle;
+
+/**
+ * inode_handle_from() - what name_to_handle_at(2) has said
+ * @res: its result, 0 or -errno; @fh: what it filled in
+ * Return: 0, with @ret empty where the filesystem has no handles or too long ones; else -errno.  Thread: any.
+ */
+int inode_handle_from(int64_t res, const struct file_handle *fh, struct inode_handle *ret);
+
 /** What only some inodes need: a long file handle, the way to it. */
 struct inode_extra {
 	struct inode_handle *handle; /* longer than INODE_HANDLE_INLINE */

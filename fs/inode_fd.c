@@ -116,7 +116,7 @@ int inode_fd_evict(struct inode_table *t)
 	int fd = -1;
 
 	pthread_mutex_lock(&t->lock);
-	if (t->lru_tail && inode_handle_settle(t, &t->inodes[t->lru_tail]) == 0) {
+	if (t->lru_tail && inode_handle_settle(&t->inodes[t->lru_tail]) == 0) {
 		fd = inode_fd_detach(t, &t->inodes[t->lru_tail]);
 		atomic_fetch_add_explicit(&t->cfg.budget->evicted, 1, memory_order_relaxed);
 	}

@@ -7,27 +7,33 @@
 #include "backend/backend.h"
 #include "fs/inode_table.h"
 
-int inode_handle_settle(struct inode_table *t, struct inode *i)
+int inode_handle_from(int64_t res, const struct file_handle *fh, struct inode_handle *ret)
 {
-	struct inode_handle handle = { .len = 0 };
+	*ret = (struct inode_handle){ .len = 0 };
+	if (res >= 0 && fh->handle_bytes <= INODE_HANDLE_MAX) {
+		ret->len = (uint8_t)fh->handle_bytes;
+		ret->type = fh->handle_type;
+		memcpy(ret->bytes, fh->f_handle, ret->len);
+	}
+	return res >= 0 || res == -EOPNOTSUPP || res == -EOVERFLOW ? 0 : (int)res;
+}
+
+int inode_handle_settle(struct inode *i)
+{
+	struct inode_handle handle;
 	union {
 		struct file_handle h;
 		char bytes[sizeof(struct file_handle) + INODE_HANDLE_MAX];
 	} fh = { .h.handle_bytes = INODE_HANDLE_MAX };
 	int res, mount_id;
 
-	(void)t;
 	if (!i->handle_late)
 		return 0;
 	/* encodes what the inode in memory knows: does not wait */
 	res = sys_name_to_handle(i->fd, "", AT_EMPTY_PATH, &fh.h, &mount_id);
-	if (res >= 0 && fh.h.handle_bytes <= INODE_HANDLE_MAX) {
-		handle.len = (uint8_t)fh.h.handle_bytes;
-		handle.type = fh.h.handle_type;
-		memcpy(handle.bytes, fh.h.f_handle, handle.len);
-	} else if (res < 0 && res != -EOPNOTSUPP && res != -EOVERFLOW) {
+	res = inode_handle_from(res, &fh.h, &handle);
+	if (res < 0)
 		return res;
-	}
 	res = inode_handle_set(i, &handle);
 	i->handle_late = res < 0;
 	return res;

@@ -51,7 +51,7 @@ struct inode_extra *inode_extra_of(struct inode *i);
 /** inode_handle_set() - its file handle. Lock held, or nobody else knows @i. Return 0 or -ENOMEM. */
 int inode_handle_set(struct inode *i, const struct inode_handle *h);
 /** inode_handle_settle() - ask for the file handle if that is still to be done: inode_held.c. Lock held. Return 0 or -errno, then it stays late. */
-int inode_handle_settle(struct inode_table *t, struct inode *i);
+int inode_handle_settle(struct inode *i);
 /** inode_fd_attach() - give it a descriptor it did not have; lock held. */
 void inode_fd_attach(struct inode_table *t, struct inode *i, int fd);
 /** inode_fd_detach() - take its descriptor away; lock held. Return it, or -1. */

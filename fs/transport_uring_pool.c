@@ -181,13 +181,12 @@ static int add_pools(struct server_thread *t, void *arg)
 {
 	struct uring_channel *u = uring_of(t, arg);
 
-	for (unsigned n = 0; u && n < u->queues_count; n++) {
+	for (unsigned n = 0; u && n < u->queues_count; n++)
 		ask(t, u, &u->queues[n], UAPI_FUSE_IO_URING_CMD_ADD_BUFPOOL);
-	}
 	return 0;
 }
 
-/** answers() - what they said. Return 0; -EBUSY not all have; another -errno: the first refusal, and *arg counts queues that were not. */
+/** answers() - what they said. Return 0; -EBUSY not all have; another -errno: the first refusal. */
 static int answers(struct server_thread *t, void *arg)
 {
 	struct uring_channel *u = uring_of(t, arg);
@@ -213,7 +212,7 @@ static int any_taken(struct server_thread *t, void *arg)
 	return 0;
 }
 
-/** round() - one command for each queue. Return 0, or -errno of one that was refused. */
+/** ask_all() - one command for each queue. Return 0, or -errno of one that was refused. */
 static int ask_all(struct mount *m, int (*fn)(struct server_thread *t, void *arg))
 {
 	const struct timespec ms = { .tv_nsec = 1000000 };

@@ -150,13 +150,19 @@ static uint64_t around_at(const struct request *r)
 	return (uint64_t)r->slot * r->payload_size;
 }
 
+/** all_or_error() - op->res: 0 when all of it was moved. */
+static void all_or_error(struct op *op)
+{
+	if (op->res >= 0)
+		op->res = (size_t)op->res == op->len ? 0 : -EIO;
+}
+
 /** around_end() - all or an error; then nothing stays in the memory file. */
 static void around_end(struct op *op)
 {
 	struct request *r = op->owner;
 
-	if (op->res >= 0)
-		op->res = (size_t)op->res == op->len ? 0 : -EIO;
+	all_or_error(op);
 	/* what others moved must not come up again; and memory is given back */
 	(void)fallocate(r->thread->slots.memfd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, (off_t)around_at(r), (off_t)r->payload_size);
 }
@@ -212,8 +218,7 @@ static void cleared(struct op *op)
 {
 	struct request *r = op->owner;
 
-	if (op->res >= 0)
-		op->res = (size_t)op->res == op->len ? 0 : -EIO;
+	all_or_error(op);
 	r->moved(op);
 }
 

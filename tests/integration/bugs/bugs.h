@@ -3,6 +3,8 @@
 #ifndef URINGFS_BUGS_H
 #define URINGFS_BUGS_H
 
+#include <string.h>
+
 #include "fs/request.h"
 
 #define BUG_OPCODES 8u
@@ -25,6 +27,15 @@ struct bug {
 	void (*answer)(struct answer *a);
 	void (*init)(struct fuse_init_out *out);
 };
+
+/** bug_find() - the one of @count @bugs that is called @name, or NULL. */
+static inline const struct bug *bug_find(const struct bug *bugs, size_t count, const char *name)
+{
+	for (size_t n = 0; n < count; n++)
+		if (!strcmp(bugs[n].name, name))
+			return &bugs[n];
+	return NULL;
+}
 
 /** bug_of_requests(), bug_of_replies(), bug_of_calls() - the bug called @name, or NULL. Thread: main, before all others. */
 const struct bug *bug_of_requests(const char *name);

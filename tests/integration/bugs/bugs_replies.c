@@ -234,8 +234,5 @@ static const struct bug bugs[] = {
 
 const struct bug *bug_of_replies(const char *name)
 {
-	for (size_t n = 0; n < sizeof(bugs) / sizeof(*bugs); n++)
-		if (!strcmp(bugs[n].name, name))
-			return &bugs[n];
-	return NULL;
+	return bug_find(bugs, sizeof(bugs) / sizeof(*bugs), name);
 }
