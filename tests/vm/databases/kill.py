@@ -54,9 +54,9 @@ class Run:
         return check.check_sqlite(folder, acknowledged)
 
     def load(self):
-        words = [f"{HERE}/load-sqlite", self.mount, self.acks, str(LOAD_SECONDS)]
+        words = [f"{HERE}/load-sqlite", self.mount, self.acks, "0", str(LOAD_SECONDS)]
         if self.database == "postgres":
-            words = [f"{HERE}/load-postgres", self.work, self.acks, str(LOAD_SECONDS), str(postgres.CLIENTS)]
+            words = [f"{HERE}/load-postgres", self.work, self.acks, "0", str(LOAD_SECONDS), str(postgres.CLIENTS)]
         with open(f"{self.work}/load.log", "w", encoding="utf-8") as log:
             return subprocess.Popen(words, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
 
