@@ -13,12 +13,20 @@
 bool quick_took(struct quick *q, uint64_t took_ns, uint64_t now_ns)
 {
 	if (took_ns <= QUICK_LIMIT_NS) {
+		q->credit_ns += QUICK_EARNS_NS;
+		if (q->credit_ns > QUICK_CREDIT_NS)
+			q->credit_ns = QUICK_CREDIT_NS;
 		if (++q->good >= QUICK_CALLS_GOOD) {
 			q->good = 0;
 			q->pause_ns /= 2;
 		}
 		return false;
 	}
+	if (took_ns - QUICK_LIMIT_NS <= q->credit_ns) {
+		q->credit_ns -= (uint32_t)(took_ns - QUICK_LIMIT_NS);
+		return false;
+	}
+	q->credit_ns = 0;
 	q->good = 0;
 	if (q->pause_ns < QUICK_PAUSE_NS)
 		q->pause_ns = QUICK_PAUSE_NS;

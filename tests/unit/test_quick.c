@@ -48,8 +48,30 @@ static void test_forgiven(void)
 	CHECK(quick_allowed(&q, now + QUICK_PAUSE_NS));
 }
 
+/* One slow call in a hundred is what its kind earns meanwhile; a longer one, or one too many, is not. */
+static void test_credit(void)
+{
+	struct quick q = { 0 };
+	uint64_t now = 1000 * MS;
+
+	for (unsigned n = 0; n < 50; n++) {
+		for (unsigned k = 0; k < 100; k++)
+			CHECK(!quick_took(&q, 1000, now));
+		CHECK(!quick_took(&q, QUICK_LIMIT_NS + 100 * QUICK_EARNS_NS, now));
+		CHECK(quick_allowed(&q, now));
+	}
+	CHECK(quick_took(&q, QUICK_LIMIT_NS + 1, now)); /* all is used up */
+	CHECK(!quick_allowed(&q, now));
+	now += QUICK_PAUSE_NS;
+	for (unsigned k = 0; k < 10000; k++)
+		CHECK(!quick_took(&q, 1000, now));
+	CHECK(quick_took(&q, QUICK_LIMIT_NS + QUICK_CREDIT_NS + 1, now)); /* nobody has credit for so much */
+	CHECK(quick_took(&q, QUICK_LIMIT_NS + 1, now + MS));              /* and what he had is gone */
+}
+
 int main(void)
 {
+	test_credit();
 	test_quick_ones_stay();
 	test_slow_ones_go_away();
 	test_forgiven();
