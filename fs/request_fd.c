@@ -13,7 +13,7 @@
 
 #include "fs/request.h"
 
-#define SPACE_TRIES 8u          /* waits for space that is being freed */
+#define SPACE_TRIES 20u         /* waits for space that is being freed */
 #define SPACE_STEP_NS 25000000u /* each */
 
 static void next_fd(struct request *r);

@@ -295,7 +295,7 @@ def main():
     timeout, mounted, status, output = float(env["TEST_TIMEOUT"]), False, None, b""
     program = compile_c(test_file) if test_file.endswith(".c") else test_file
     if program and env["TEST_MOUNT"] != "none":
-        code = run_shell('need_config; fs_mount "$SRC" "$MNT" "$OPTIONS"', 20)
+        code = run_shell('need_config; fs_mount "$SRC" "$MNT" "$OPTIONS"', 60)
         mounted = code == 0
         if code == 77:
             with open(full, errors="replace") as f:
