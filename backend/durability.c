@@ -25,7 +25,7 @@ const char *durability_policy_name(enum durability_policy policy)
 int durability_faults_parse(const char *text, unsigned *ret_faults)
 {
 #ifdef URINGFS_FAULT_INJECTION
-	static const char *const names[] = { "no_writeback", "no_flush", "early_flush", "keep_proof", "block_device" };
+	static const char *const names[] = { "no_writeback", "no_flush", "early_flush", "keep_proof", "block_device", "no_watch" };
 #else
 	static const char *const names[] = { NULL };
 #endif
@@ -410,7 +410,8 @@ void durability_look(struct durability *d)
 {
 	struct namespace *ns = d->ns;
 
-	watch_take(&d->watch, found_other, d);
+	if (!(d->faults & DURABILITY_FAULT_NO_WATCH))
+		watch_take(&d->watch, found_other, d);
 	pthread_mutex_lock(&ns->events_lock);
 	if (device_events_take(&ns->device, ns->events_fd)) {
 		flusher_reset(&ns->flusher);

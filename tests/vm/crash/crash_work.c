@@ -1,7 +1,8 @@
 /* crash_work - the workloads of the crash matrix. Runs in the guest; see ops.h for what is recorded and README.md for the whole.
  *
- * usage: crash_work [-l] [-S] [-r ROUNDS] [-s FIRST] [-w NAME]... [-k KIND]... FOLDER MARKER-DEVICE MODEL-FILE
+ * usage: crash_work [-l] [-S] [-b SOURCE-FOLDER] [-r ROUNDS] [-s FIRST] [-w NAME]... [-k KIND]... FOLDER MARKER-DEVICE MODEL-FILE
  *   -l  acknowledge without syncing     -S  syncfs is no promise here     -s  first number of the counter, also the random seed
+ *   -b  what FOLDER shows, when it is on a mount of uringfs
  */
 #include "ops.h"
 
@@ -319,6 +320,48 @@ static void work_shared(struct job *job)
 	op_close(&file);
 }
 
+/* what others do in SOURCE to a file that is proven: its blocks are exchanged, mostly behind the same size and the same count of blocks */
+static void source_change(unsigned way, struct job *job, const char *name, struct file *file, int old)
+{
+	switch (way) {
+	case 0:
+		op_source_truncate(job->dir, name, file, 0);
+		op_source_truncate(job->dir, name, file, SIZE);
+		break;
+	case 1:
+		op_source_ftruncate(old, file, 0);
+		op_source_ftruncate(old, file, SIZE);
+		break;
+	case 2: op_source_punch(old, file, 0, SIZE); break;
+	case 3: op_source_truncate(job->dir, name, file, SIZE + 16); break;
+	default: op_source_truncate(job->dir, name, file, SIZE / 2); break;
+	}
+}
+#define SOURCE_WAYS 5u
+
+/* a file each: whom others have changed is not proven again while it is open */
+static void work_source(struct job *job)
+{
+	char name[32];
+
+	for (unsigned i = 0; i < job->rounds * SOURCE_WAYS; i++) {
+		snprintf(name, sizeof name, "file%u", i);
+		struct file file = op_create(job->dir, name, job->kind, 0);
+		int old = source_open(job->dir, name); /* older than the proof: whoever opens it later ends it by that */
+		op_write(&file, 0, SIZE);
+		op_sync_all(&file);
+		op_sync_dir(job->dir);
+		overwrite(job, &file);
+		op_sync(&file); /* by FLUSH, where that is possible */
+		source_change(i % SOURCE_WAYS, job, name, &file, old);
+		op_write(&file, 0, SIZE);
+		op_sync(&file);
+		if (close(old))
+			die("close");
+		op_close(&file);
+	}
+}
+
 /* everything that can end "only data has changed" since the last sync, between syncs */
 static void work_mixed(struct job *job)
 {
@@ -352,7 +395,8 @@ static const struct {
 	{"overwrite", work_overwrite}, {"direct", work_direct}, {"append", work_append}, {"hole", work_hole},
 	{"allocated", work_allocated}, {"truncate", work_truncate}, {"punch", work_punch}, {"copy", work_copy},
 	{"rename", work_rename}, {"link", work_link}, {"mmap", work_mmap}, {"create", work_create},
-	{"files", work_files}, {"threads", work_threads}, {"shared", work_shared}, {"mixed", work_mixed},
+	{"files", work_files}, {"threads", work_threads}, {"shared", work_shared}, {"source", work_source},
+	{"mixed", work_mixed},
 };
 #define WORKS (sizeof works / sizeof works[0])
 
@@ -367,13 +411,15 @@ static bool chosen(char *const *names, unsigned count, const char *name)
 int main(int argc, char **argv)
 {
 	char *work_words[32], *kind_words[8];
+	const char *source = NULL;
 	unsigned work_count = 0, kind_count = 0, rounds = 4, first = 1, done = 0;
 	int opt;
 
-	while ((opt = getopt(argc, argv, "lSr:s:w:k:")) != -1) {
+	while ((opt = getopt(argc, argv, "lSb:r:s:w:k:")) != -1) {
 		switch (opt) {
 		case 'l': lie = true; break;
 		case 'S': with_syncfs = false; break;
+		case 'b': source = optarg; break;
 		case 'r': rounds = (unsigned)atoi(optarg); break;
 		case 's': first = (unsigned)atoi(optarg); break;
 		case 'w': work_words[work_count++ % 32] = optarg; break;
@@ -396,7 +442,7 @@ int main(int argc, char **argv)
 			    (k == SYNC_SYNCFS && !with_syncfs))
 				continue;
 			snprintf(name, sizeof name, "%s-%s", works[w].name, kind_names[k]);
-			struct job job = {op_dir(top, argv[optind], name), (enum sync_kind)k, rounds, first * 97 + w * SYNC_KINDS + k, 0};
+			struct job job = {op_dir(top, argv[optind], source ? source : argv[optind], name), (enum sync_kind)k, rounds, first * 97 + w * SYNC_KINDS + k, 0};
 			works[w].run(&job);
 			done++;
 		}

@@ -56,12 +56,14 @@ static void fill(char *to, uint32_t id, uint32_t cell, uint32_t n, uint32_t vers
 	}
 }
 
-struct dir op_dir(int parent, const char *path, const char *name)
+struct dir op_dir(int parent, const char *path, const char *source, const char *name)
 {
 	struct dir dir;
 	char full[512];
 
 	snprintf(full, sizeof full, "%s/%s", path, name);
+	if (snprintf(dir.source, sizeof dir.source, "%s/%s", source, name) >= (int)sizeof dir.source)
+		die("path");
 	if (mkdirat(parent, name, 0755) || (dir.fd = openat(parent, name, O_RDONLY | O_DIRECTORY | O_CLOEXEC)) < 0)
 		die(name);
 	dir.id = tick();
@@ -138,14 +140,54 @@ void op_map_write(struct file *file, uint32_t cell, uint32_t n)
 	munmap(map, size);
 }
 
-void op_truncate(struct file *file, uint32_t cells)
+/* behind a truncation that `begin` was taken before */
+static void truncated(struct file *file, uint32_t begin, uint32_t cells)
+{
+	file->cells = cells;
+	fprintf(model, "T %u %u %u %u\n", begin, tick(), file->id, cells);
+}
+
+void op_source_ftruncate(int fd, struct file *file, uint32_t cells)
 {
 	uint32_t begin = tick();
 
-	if (ftruncate(file->fd, (off_t)cells * CELL))
+	if (ftruncate(fd, (off_t)cells * CELL))
 		die("ftruncate");
-	file->cells = cells;
-	fprintf(model, "T %u %u %u %u\n", begin, tick(), file->id, cells);
+	truncated(file, begin, cells);
+}
+
+void op_truncate(struct file *file, uint32_t cells)
+{
+	op_source_ftruncate(file->fd, file, cells);
+}
+
+static void source_path(char *path, size_t size, struct dir dir, const char *name)
+{
+	if (snprintf(path, size, "%s/%s", dir.source, name) >= (int)size)
+		die("path");
+}
+
+int source_open(struct dir dir, const char *name)
+{
+	char path[512];
+	int fd;
+
+	source_path(path, sizeof path, dir, name);
+	fd = open(path, O_RDWR | O_CLOEXEC);
+	if (fd < 0)
+		die(path);
+	return fd;
+}
+
+void op_source_truncate(struct dir dir, const char *name, struct file *file, uint32_t cells)
+{
+	char path[512];
+	uint32_t begin = tick();
+
+	source_path(path, sizeof path, dir, name);
+	if (truncate(path, (off_t)cells * CELL))
+		die(path);
+	truncated(file, begin, cells);
 }
 
 void op_allocate(struct file *file, uint32_t cells, bool keep_size)
@@ -162,9 +204,14 @@ void op_allocate(struct file *file, uint32_t cells, bool keep_size)
 
 void op_punch(struct file *file, uint32_t cell, uint32_t n)
 {
+	op_source_punch(file->fd, file, cell, n);
+}
+
+void op_source_punch(int fd, struct file *file, uint32_t cell, uint32_t n)
+{
 	uint32_t begin = tick();
 
-	if (fallocate(file->fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, (off_t)cell * CELL, (off_t)n * CELL))
+	if (fallocate(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, (off_t)cell * CELL, (off_t)n * CELL))
 		die("punch");
 	fprintf(model, "Z %u %u %u %u %u\n", begin, tick(), file->id, cell, n);
 }

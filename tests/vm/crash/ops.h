@@ -24,6 +24,7 @@ struct file {
 struct dir {
 	uint32_t id;
 	int fd;
+	char source[256]; /* the same folder in SOURCE; natively itself */
 };
 
 /* set once by main() before any thread starts */
@@ -36,13 +37,18 @@ void die(const char *what);
 uint32_t tick(void); /* the next number of the global counter */
 void start_ticks(uint32_t first);
 
-struct dir op_dir(int parent, const char *path, const char *name); /* makes it; durable already when it returns (syncfs) */
+/* makes it; durable already when it returns. `source`: the folder of SOURCE that `path` shows */
+struct dir op_dir(int parent, const char *path, const char *source, const char *name);
 struct file op_create(struct dir dir, const char *name, enum sync_kind kind, int flags);
 void op_write(struct file *file, uint32_t cell, uint32_t n); /* with kind O_DSYNC or RWF_DSYNC it is acknowledged too */
 void op_map_write(struct file *file, uint32_t cell, uint32_t n);
 void op_truncate(struct file *file, uint32_t cells);
 void op_allocate(struct file *file, uint32_t cells, bool keep_size);
 void op_punch(struct file *file, uint32_t cell, uint32_t n);
+int source_open(struct dir dir, const char *name);					     /* the file of SOURCE, for the next three */
+void op_source_truncate(struct dir dir, const char *name, struct file *file, uint32_t cells); /* by name: nothing is opened */
+void op_source_ftruncate(int fd, struct file *file, uint32_t cells);
+void op_source_punch(int fd, struct file *file, uint32_t cell, uint32_t n);
 void op_copy(struct file *to, struct file *from, uint32_t n);
 void op_rename(struct dir dir, const char *from, const char *to, uint32_t id);
 void op_link(struct dir dir, const char *from, const char *to, uint32_t id);
