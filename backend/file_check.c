@@ -88,6 +88,7 @@ static int sum_extents(int fd, struct extent_sum *s)
 /** flags_allow() - per file: extents, no journalled data, nothing that a write takes away. */
 static bool flags_allow(int fd, bool cow, const struct statx *stx)
 {
+	struct fsxattr attr;
 	const uint64_t never = STATX_ATTR_ENCRYPTED | STATX_ATTR_COMPRESSED | STATX_ATTR_VERITY | STATX_ATTR_DAX;
 	int flags = 0;
 
@@ -96,6 +97,9 @@ static bool flags_allow(int fd, bool cow, const struct statx *stx)
 	if (ioctl(fd, FS_IOC_GETFLAGS, &flags) < 0 || flags & (FS_JOURNAL_DATA_FL | FS_INLINE_DATA_FL | FS_COMPR_FL))
 		return false;
 	if (!cow && !(flags & FS_EXTENT_FL)) /* ext4's old block maps: not tested */
+		return false;
+	/* xfs: of a realtime section that no mount option tells of (it may lie on the same device), where zones never overwrite in place */
+	if (cow && (ioctl(fd, FS_IOC_FSGETXATTR, &attr) < 0 || attr.fsx_xflags & FS_XFLAG_REALTIME))
 		return false;
 	return fgetxattr(fd, "security.capability", NULL, 0) < 0 && errno == ENODATA;
 }
