@@ -5,16 +5,20 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "backend/proof.h"
+#include "backend/durability.h"
 #include "backend/util/log.h"
+#include "backend/watch.h"
 #include "bugs.h"
 #include "fs/daemon.h"
+#include "fs/placement_class.h"
 #include "fs/report.h"
 #include "fs/session.h"
 #include "fs/submount.h"
+#include "fs/transport_uring.h"
 
 static const char *const names[] = { "status_zero", "status_bad", "foreground", "unmount_lost", "abort_lost", "words_lost",
-				     "statistics_lost", "start_line_lost", "proof_kept", "submounts_lost" };
+				     "statistics_lost", "start_line_lost", "watch_lost", "submounts_lost",
+				     "kick_lost", "sync_on_the_spot", "class_kept" };
 
 static bool is(const char *name)
 {
@@ -48,7 +52,8 @@ const struct bug *bug_of_calls(const char *name)
 WRAP("statistics_lost", report_write, (const struct server *srv), (srv))
 WRAP("start_line_lost", report_start, (const struct server *srv), (srv))
 WRAP("submounts_lost", submount_scan, (struct server *srv), (srv))
-WRAP("proof_kept", proof_break, (struct proof *p, enum proof_reason reason), (p, reason))
+WRAP("kick_lost", uring_kick, (struct uring_channel *u), (u))
+WRAP("watch_lost", watch_take, (struct watch *w, watch_found_fn found, void *arg), (w, found, arg))
 
 int __real_main(int argc, char **argv);
 int __wrap_main(int argc, char **argv);
@@ -78,6 +83,25 @@ bool __wrap_session_abort(const struct mount *m);
 bool __wrap_session_abort(const struct mount *m)
 {
 	return is("abort_lost") ? true : __real_session_abort(m);
+}
+
+/** Each fsync is made by the serving thread itself, whatever there is to write. */
+void __real_durability_sync(struct sync_call *c);
+void __wrap_durability_sync(struct sync_call *c);
+void __wrap_durability_sync(struct sync_call *c)
+{
+	c->quick |= is("sync_on_the_spot");
+	__real_durability_sync(c);
+}
+
+/** Who is of class SCHED_IDLE stays so. */
+enum class_verdict __real_placement_class_look(struct class_watch *w, const struct class_sample *s);
+enum class_verdict __wrap_placement_class_look(struct class_watch *w, const struct class_sample *s);
+enum class_verdict __wrap_placement_class_look(struct class_watch *w, const struct class_sample *s)
+{
+	enum class_verdict verdict = __real_placement_class_look(w, s);
+
+	return is("class_kept") ? CLASS_STAY : verdict;
 }
 
 void __wrap_log_message(enum log_level level, const char *format, ...) __attribute__((format(printf, 2, 3)));

@@ -77,6 +77,8 @@ ANSWER(cached_long, struct fuse_entry_out, out->entry_valid = out->attr_valid = 
 ANSWER(generation, struct fuse_entry_out, static _Atomic uint64_t g; out->generation += atomic_fetch_add(&g, 1))
 ANSWER(attr_cached, struct fuse_attr_out, out->attr_valid = 3600)
 ANSWER(keep_cache, struct fuse_open_out, out->open_flags |= FOPEN_KEEP_CACHE)
+ANSWER(dir_kept, struct fuse_open_out, out->open_flags |= FOPEN_CACHE_DIR | FOPEN_KEEP_CACHE)
+ANSWER(io_mixed, struct fuse_open_out, if (every(7)) out->open_flags &= ~UAPI_FOPEN_PASSTHROUGH)
 ANSWER(read_flip, uint8_t, *out ^= 1)
 ANSWER(read_last, uint8_t, out[a->size - 1] ^= 1)
 ANSWER(read_short, uint8_t, if (a->size > 1) a->size -= 1)
@@ -210,6 +212,8 @@ static const struct bug bugs[] = {
 	{ "generation", { ENTRIES }, .answer = generation },
 	{ "attr_cached", { FUSE_GETATTR, FUSE_SETATTR }, .answer = attr_cached },
 	{ "keep_cache", { FUSE_OPEN }, .answer = keep_cache },
+	{ "dir_kept", { FUSE_OPENDIR }, .answer = dir_kept },
+	{ "io_mixed", { FUSE_OPEN }, .answer = io_mixed },
 	{ "read_flip", { FUSE_READ }, .answer = read_flip },
 	{ "read_last", { FUSE_READ }, .answer = read_last },
 	{ "read_short", { FUSE_READ }, .answer = read_short },
@@ -230,6 +234,7 @@ static const struct bug bugs[] = {
 	{ "dirent_type", READDIRS, .answer = dirent_type },
 	{ "dirent_lost", READDIRS, .answer = dirent_lost },
 	{ "dirent_position", READDIRS, .answer = dirent_position },
+	{ "entry_lost", .answer = NULL }, /* bugs.c */
 };
 
 const struct bug *bug_of_replies(const char *name)

@@ -45,6 +45,7 @@ ASK(mknod_umask, struct fuse_mknod_in, in->umask = 0)
 ASK(mknod_kind, struct fuse_mknod_in, in->mode = S_IFREG | (in->mode & 07777))
 ASK(rdev, struct fuse_mknod_in, in->rdev = 0)
 ASK(excl_ignored, struct fuse_create_in, in->flags &= ~(uint32_t)O_EXCL)
+ASK(excl_raced, struct fuse_create_in, if (r->opcode == FUSE_LOOKUP) return every(2) ? -ENOENT : ASK_GO_ON; in->flags &= ~(uint32_t)O_EXCL)
 ASK(trunc_ignored, struct fuse_open_in, in->flags &= ~(uint32_t)O_TRUNC)
 ASK(trunc_always, struct fuse_open_in, if ((in->flags & O_ACCMODE) == O_RDWR) in->flags |= O_TRUNC)
 ASK(open_readonly, struct fuse_open_in, if ((in->flags & O_ACCMODE) == O_WRONLY) in->flags &= ~(uint32_t)O_ACCMODE)
@@ -74,6 +75,7 @@ ASK(symlink_target, char, in[strlen(in) + 1] ^= 1)
 ASK(link_refused, void, return -EPERM)
 ASK(rename_flags, struct fuse_rename2_in, in->flags = 0)
 ASK(rename_lost, void, return ASK_FAKE)
+ASK(rename_flaky, void, if (every(50)) return ASK_FAKE)
 ASK(rename_exdev, struct fuse_rename_in, if (in->newdir != r->in->nodeid) return -EXDEV)
 ASK(rename2_exdev, struct fuse_rename2_in, if (in->newdir != r->in->nodeid) return -EXDEV)
 ASK(remove_lost, void, return ASK_FAKE)
@@ -87,6 +89,13 @@ ASK(copy_from, struct fuse_copy_file_range_in, in->off_in++)
 ASK(readdir_restart, struct fuse_read_in, if (in->offset && every(3)) in->offset = 0)
 ASK(sync_lost, void, return ASK_FAKE)
 ASK(write_dsync_lost, struct fuse_write_in, in->flags &= ~(uint32_t)O_SYNC)
+
+/** What was said of a name is asked for again at once. */
+static void entry_forgotten(struct answer *a)
+{
+	if (!a->error && a->size >= sizeof(struct fuse_entry_out))
+		((struct fuse_entry_out *)a->body)->entry_valid = ((struct fuse_entry_out *)a->body)->entry_valid_nsec = 0;
+}
 
 /** The name of SETXATTR stands behind a head of one of two sizes. */
 static const char *xattr_name(struct request *r, void *arg)
@@ -137,6 +146,7 @@ static const struct bug bugs[] = {
 	{ "mknod_kind", { FUSE_MKNOD }, .ask = mknod_kind },
 	{ "rdev", { FUSE_MKNOD }, .ask = rdev },
 	{ "excl_ignored", { FUSE_CREATE }, .ask = excl_ignored },
+	{ "excl_raced", { FUSE_LOOKUP, FUSE_CREATE }, .ask = excl_raced, .answer = entry_forgotten },
 	{ "trunc_ignored", { FUSE_OPEN }, .ask = trunc_ignored },
 	{ "trunc_always", { FUSE_OPEN }, .ask = trunc_always },
 	{ "open_readonly", { FUSE_OPEN }, .ask = open_readonly },
@@ -167,6 +177,7 @@ static const struct bug bugs[] = {
 	{ "link_refused", { FUSE_LINK }, .ask = link_refused },
 	{ "rename_flags", { FUSE_RENAME2 }, .ask = rename_flags },
 	{ "rename_lost", { FUSE_RENAME, FUSE_RENAME2 }, .ask = rename_lost },
+	{ "rename_flaky", { FUSE_RENAME, FUSE_RENAME2 }, .ask = rename_flaky },
 	{ "rename_exdev", { FUSE_RENAME }, .ask = rename_exdev },
 	{ "rename2_exdev", { FUSE_RENAME2 }, .ask = rename2_exdev },
 	{ "remove_lost", { FUSE_UNLINK, FUSE_RMDIR }, .ask = remove_lost },
