@@ -74,7 +74,9 @@ def drive(options, disk, work):
         top = "logged"
     if options.blkdebug:
         words += ["-blockdev", f"driver=blkdebug,node-name=faulty,image={top},config={options.blkdebug}"]
-        top = "faulty"
+        # its rules hear of what a node above does with it: "flush_to_disk", "write_aio"
+        words += ["-blockdev", "driver=raw,node-name=above,file=faulty"]
+        top = "above"
     if options.multipath:
         words += ["-device", "nvme-subsys,id=subsystem,nqn=uringfs"]
         for name in ("nvme", "other"):
