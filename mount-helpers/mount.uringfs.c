@@ -25,6 +25,7 @@
 #include "fs/options.h"
 #include "mount_opts.h"
 #include "umount.h"
+#include "utab.h"
 
 #ifndef FUSE_SUPER_MAGIC
 #define FUSE_SUPER_MAGIC 0x65735546 /* linux/magic.h, kernel 5.16 */
@@ -235,6 +236,8 @@ static enum mount_exit start(const char *daemon, const struct mount_args *args, 
 	if (!interrupted) {
 		if (WIFSIGNALED(status))
 			log_error("the daemon was ended by signal %d (%s)", WTERMSIG(status), strsignal(WTERMSIG(status)));
+		if (status == 0 && geteuid() == 0 && !utab_note(args->dir) && args->verbose)
+			log_warning("%s: /run/mount/utab is not written: umount(8) will not wait for the daemon", args->dir);
 		return mount_exit_status(status);
 	}
 	take_back(args->dir);

@@ -18,6 +18,7 @@
 #include "backend/util/cleanup.h"
 #include "backend/util/log.h"
 #include "mount_opts.h"
+#include "utab.h"
 
 /** A daemon that still has requests to end (a slow disk) may take its time; then we say so and leave it. */
 #define DAEMON_WAIT_MS 30000
@@ -173,6 +174,7 @@ static enum mount_exit unmount(const struct umount_args *args)
 		log_error("%s: cannot unmount: %s", args->dir, strerror(errno));
 		return MOUNT_EX_FAILURE;
 	}
+	utab_forget(args->dir); /* umount(8) gives it as it stands there */
 	if (args->verbose)
 		printf("%s unmounted\n", args->dir);
 	if (pidfd >= 0)

@@ -47,7 +47,7 @@ DAEMON=$(find "$DEST" -type f -name uringfs -path '*sbin*' | head -n 1)
 [[ -e /etc/fstab ]] || skip "no /etc/fstab to bind over"
 if ! { cp -a /usr/sbin/. "$W/sbin/" && cp -a "$SBIN"/mount.*uringfs "$SBIN"/umount.*uringfs "$W/sbin/" && cp -a "$DAEMON" "$W/local/" &&
     mount --bind "$W/sbin" /usr/sbin && mount --bind "$W/local" /usr/local/sbin &&
-    mount --bind "$W/fstab" /etc/fstab; }; then
+    mount --bind "$W/fstab" /etc/fstab && mkdir -p /run/mount && mount -t tmpfs -o size=1m uringfs-mount-test /run/mount; }; then
     die "cannot prepare /usr/sbin and /etc/fstab"
 fi
 
