@@ -168,18 +168,23 @@ struct inode *inode_find(struct inode_table *t, uint16_t fs, uint64_t ino)
 
 static void extra_free(struct inode_table *t, struct inode *i);
 
-/** release_if_unused() - free the record when nobody holds it. Lock held. Returns a descriptor to close or -1. */
-static int release_if_unused(struct inode_table *t, struct inode *i)
+int inode_drop(struct inode_table *t, struct inode *i)
 {
 	int fd;
 
-	if (i->refs || i->nlookup || i->index == INODE_ROOT)
-		return -1;
 	hash_remove(t, i);
 	fd = inode_fd_detach(t, i);
 	extra_free(t, i);
 	record_free(t, i);
 	return fd;
+}
+
+/** release_if_unused() - free the record when nobody holds it, or keep it for file handles. Lock held. Returns a descriptor to close or -1. */
+static int release_if_unused(struct inode_table *t, struct inode *i)
+{
+	if (i->refs || i->nlookup || i->index == INODE_ROOT)
+		return -1;
+	return t->cfg.kept_max && i->hashed ? inode_keep(t, i) : inode_drop(t, i);
 }
 
 static void extra_free(struct inode_table *t, struct inode *i)
@@ -206,16 +211,18 @@ static void extra_free(struct inode_table *t, struct inode *i)
 	}
 }
 
-/** get() - +1 ref; NULL: stale or forged. Lock held. */
-static struct inode *get(struct inode_table *t, uint64_t nodeid)
+/** get() - +1 ref; NULL: stale or forged. @kept: one that the kernel has forgotten will do. Lock held. */
+static struct inode *get(struct inode_table *t, uint64_t nodeid, bool kept)
 {
 	uint32_t index = (uint32_t)nodeid, generation = (uint32_t)(nodeid >> 32);
 	struct inode *i = index == INODE_NONE ? NULL : record_at(t, index);
 
-	if (i && (index == INODE_ROOT ? generation != 0 : generation != i->generation || !i->nlookup))
+	if (i && (index == INODE_ROOT ? generation != 0 : generation != i->generation || (!i->nlookup && !(kept && i->kept))))
 		i = NULL;
-	if (i)
+	if (i) {
+		inode_unkeep(t, i);
 		i->refs++;
+	}
 	return i;
 }
 
@@ -224,17 +231,17 @@ struct inode *inode_get(struct inode_table *t, uint64_t nodeid)
 	struct inode *i;
 
 	pthread_mutex_lock(&t->lock);
-	i = get(t, nodeid);
+	i = get(t, nodeid, false);
 	pthread_mutex_unlock(&t->lock);
 	return i;
 }
 
-struct inode *inode_get_fd(struct inode_table *t, uint64_t nodeid, int *ret_fd)
+struct inode *inode_get_fd(struct inode_table *t, uint64_t nodeid, bool kept, int *ret_fd)
 {
 	struct inode *i;
 
 	pthread_mutex_lock(&t->lock);
-	i = get(t, nodeid);
+	i = get(t, nodeid, kept);
 	*ret_fd = i ? inode_fd_take(t, i) : -1;
 	pthread_mutex_unlock(&t->lock);
 	return i;
@@ -367,7 +374,9 @@ struct inode *inode_add(struct inode_table *t, uint16_t fs, const struct statx *
 		hash_remove(t, i); /* its number has been given to another file */
 		i = NULL;
 	}
-	if (!i)
+	if (i)
+		inode_unkeep(t, i);
+	else
 		i = inode_make(t, fs, stx, handle);
 	if (i) {
 		if (fd >= 0 && i->fd < 0) {
@@ -403,34 +412,6 @@ void inode_moved(struct inode_table *t, struct inode *i, struct inode *parent, c
 	pthread_mutex_lock(&t->lock);
 	set_way(t, i, parent, name);
 	pthread_mutex_unlock(&t->lock);
-}
-
-int inode_way(struct inode_table *t, struct inode *i, char *buf, size_t size)
-{
-	size_t at = size - 1;
-	int res = 0;
-
-	pthread_mutex_lock(&t->lock);
-	buf[at] = 0;
-	while (i->index != INODE_ROOT && res == 0) {
-		const char *name = i->extra ? i->extra->name : NULL;
-		size_t len = name ? strlen(name) : 0;
-		if (!name)
-			res = -ESTALE;
-		else if (len + 1 > at)
-			res = -ENAMETOOLONG;
-		else {
-			if (buf[at])
-				buf[--at] = '/';
-			at -= len;
-			memcpy(buf + at, name, len);
-			i = &t->inodes[i->extra->parent];
-		}
-	}
-	pthread_mutex_unlock(&t->lock);
-	if (res == 0)
-		memmove(buf, buf + at, size - at);
-	return res;
 }
 
 int inode_table_create(const struct inode_table_config *cfg, int root_fd, uint16_t fs, const struct statx *stx,
@@ -493,6 +474,7 @@ void inode_table_stats(struct inode_table *t, struct inode_table_stats *ret)
 {
 	pthread_mutex_lock(&t->lock);
 	ret->inodes = t->live;
+	ret->kept = t->kept;
 	ret->inodes_max = t->live_max;
 	ret->fds = t->fds;
 	ret->memory_bytes = t->pages_live * PAGE_INODES * sizeof(struct inode) + t->buckets_count * sizeof(uint32_t);

@@ -7,7 +7,8 @@
  * handle), so that a reused inode number is another inode.
  *
  * Two counts keep an inode: @nlookup, what the kernel holds (lookup and forget),
- * and @refs, what requests and handles hold. At zero of both it is freed.
+ * and @refs, what requests and handles hold. At zero of both it is freed, or kept
+ * without a descriptor so that a file handle of the mount finds it: inode_kept.c.
  *
  * Descriptors: an inode has an O_PATH descriptor while the budget allows. Those
  * that no request uses wait in an LRU list. One that was dropped is opened again
@@ -77,6 +78,7 @@ struct inode {
 	bool in_lru : 1;
 	bool cached : 1;     /* it was open in a way that fills the kernel's page cache */
 	bool handle_late : 1; /* its file handle has not been asked for yet: it has a descriptor */
+	bool kept : 1;       /* nobody holds it; it is in the list of inode_kept.c */
 	bool data_known : 1; /* data_* say what the kernel's page cache was filled from */
 	uint16_t changers;   /* requests of ours that are changing its data */
 	uint32_t refs;
@@ -103,6 +105,7 @@ struct fd_budget {
 struct inode_table_config {
 	struct fd_budget *budget; /* borrowed for the table's life */
 	bool keep_names;          /* no file handles can be opened: remember parent and name */
+	uint32_t kept_max;        /* inodes that are still known after the kernel has forgotten them; 0 with keep_names */
 };
 
 /** inode_table_create() - with the root in it: @root_fd (O_PATH, taken over), @stx and @handle of it.
@@ -118,8 +121,11 @@ static inline uint64_t inode_nodeid(const struct inode *i)
 	return i->index == INODE_ROOT ? INODE_ROOT : (uint64_t)i->generation << 32 | i->index;
 }
 
-/** inode_get_fd() - inode_get() and inode_fd_use() in one: *@ret_fd is its descriptor, in use, or -1. */
-struct inode *inode_get_fd(struct inode_table *t, uint64_t nodeid, int *ret_fd);
+/**
+ * inode_get_fd() - inode_get() and inode_fd_use() in one: *@ret_fd is its descriptor, in use, or -1
+ * @kept: also one that the kernel has forgotten and comes back to by a file handle
+ */
+struct inode *inode_get_fd(struct inode_table *t, uint64_t nodeid, bool kept, int *ret_fd);
 /** inode_get() - +1 ref on the inode of @nodeid; NULL when there is none (stale or forged). Thread: any. */
 struct inode *inode_get(struct inode_table *t, uint64_t nodeid);
 /** inode_put() - give a reference back; may free it. Returns a descriptor to close, or -1. Thread: any. */
@@ -212,7 +218,7 @@ bool inode_cached(struct inode_table *t, struct inode *i);
 uint32_t inode_opens(struct inode_table *t, struct inode *i);
 
 struct inode_table_stats {
-	uint64_t inodes, inodes_max, fds, memory_bytes;
+	uint64_t inodes, inodes_max, kept, fds, memory_bytes; /* kept: of inodes, those that the kernel has forgotten */
 };
 /** inode_table_stats() - figures of now. Thread: any. */
 void inode_table_stats(struct inode_table *t, struct inode_table_stats *ret);

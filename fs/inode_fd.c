@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* inode_fd.c - the O_PATH descriptors of inodes: use, LRU, eviction. */
+/* inode_fd.c - the O_PATH descriptors of inodes: use, LRU, eviction; the way to open one again by its name. */
 #include <assert.h>
 #include <errno.h>
 #include <stdlib.h>
@@ -75,6 +75,34 @@ void inode_fd_give(struct inode_table *t, struct inode *i)
 	assert(i->fd_users > 0);
 	if (--i->fd_users == 0)
 		lru_update(t, i);
+}
+
+int inode_way(struct inode_table *t, struct inode *i, char *buf, size_t size)
+{
+	size_t at = size - 1;
+	int res = 0;
+
+	pthread_mutex_lock(&t->lock);
+	buf[at] = 0;
+	while (i->index != INODE_ROOT && res == 0) {
+		const char *name = i->extra ? i->extra->name : NULL;
+		size_t len = name ? strlen(name) : 0;
+		if (!name)
+			res = -ESTALE;
+		else if (len + 1 > at)
+			res = -ENAMETOOLONG;
+		else {
+			if (buf[at])
+				buf[--at] = '/';
+			at -= len;
+			memcpy(buf + at, name, len);
+			i = &t->inodes[i->extra->parent];
+		}
+	}
+	pthread_mutex_unlock(&t->lock);
+	if (res == 0)
+		memmove(buf, buf + at, size - at);
+	return res;
 }
 
 int inode_fd_use(struct inode_table *t, struct inode *i)

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * inode_table.h - inside of the inode table; for inode.c, inode_fd.c, inode_held.c and inode_data.c only.
+ * inode_table.h - inside of the inode table; for inode.c, inode_fd.c, inode_held.c, inode_kept.c and inode_data.c only.
  */
 #ifndef URINGFS_INODE_TABLE_H
 #define URINGFS_INODE_TABLE_H
@@ -33,8 +33,17 @@ struct inode_table {
 	uint32_t buckets_count, buckets_level;
 	/* LRU of descriptors that nobody uses: head is the newest */
 	uint32_t lru_head, lru_tail;
+	/* forgotten by the kernel, kept for file handles: head is the newest; linked by lru_prev and lru_next, for none has a descriptor */
+	uint32_t kept_head, kept_tail, kept;
 	uint64_t live, live_max, fds, pages_live;
 };
+
+/** inode_drop() - the record of an inode that nobody holds goes; lock held. Return a descriptor to close, or -1. */
+int inode_drop(struct inode_table *t, struct inode *i);
+/** inode_keep() - what becomes of one that nobody holds in a table that keeps some: inode_kept.c. Lock held. Return a descriptor to close, or -1. */
+int inode_keep(struct inode_table *t, struct inode *i);
+/** inode_unkeep() - somebody is to hold it again, if it was kept; lock held. */
+void inode_unkeep(struct inode_table *t, struct inode *i);
 
 /** inode_fd_take() - inode_fd_use(); lock held. */
 int inode_fd_take(struct inode_table *t, struct inode *i);

@@ -55,6 +55,7 @@ static int mount_tables(struct mount *m, int root_fd)
 		return res;
 	cfg.keep_names = m->backing[0].mount_fd < 0;
 	m->keep_names = cfg.keep_names;
+	cfg.kept_max = cfg.keep_names ? 0 : srv->opt.export_files; /* what is kept must open again by a file handle: report_start() */
 	res = handle_table_create(srv->budget.max < 1u << 24 ? srv->budget.max : 1u << 24, &m->handles);
 	if (res < 0)
 		return res;

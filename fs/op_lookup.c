@@ -33,8 +33,14 @@ static void lookup_start(struct request *r)
 	child_lookup(c);
 }
 
-/** lookup_self() - "." and "..": NFS export walks by inode. They are no way to remember an inode by. */
+/** lookup_self() - ".": the kernel has a file handle of the mount and wants the inode, of a file of any kind (fuse_get_dentry()). */
 static void lookup_self(struct request *r)
+{
+	child_of_fd(REQUEST_STATE(r, struct child), r->fd, true);
+}
+
+/** lookup_up() - "..": the kernel has found a directory by its file handle and goes up from there. No way to remember an inode by. */
+static void lookup_up(struct request *r)
 {
 	struct child *c = REQUEST_STATE(r, struct child);
 
@@ -46,19 +52,22 @@ static void lookup_self(struct request *r)
 void op_lookup(struct request *r, uint64_t parent, const char *name)
 {
 	struct child *c = REQUEST_STATE(r, struct child);
+	bool self = !strcmp(name, "."), up = !strcmp(name, "..");
 
-	if (!request_inode(r, parent))
+	if (!(self ? request_inode_kept(r, parent) : request_inode(r, parent)))
 		return;
 	*c = (struct child){ .request = r, .parent = r->inode, .name = name, .done = lookup_done };
+	if (self)
+		c->parent = NULL;
 	if (!name[0] || strchr(name, '/')) {
 		request_reply_err(r, -EINVAL);
 		return;
 	}
-	if (!strcmp(name, "..") && r->inode->index == INODE_ROOT) {
+	if (up && r->inode->index == INODE_ROOT) {
 		request_reply_err(r, -ENOENT); /* nothing above SOURCE is shown */
 		return;
 	}
-	request_with_fds(r, !strcmp(name, ".") || !strcmp(name, "..") ? lookup_self : lookup_start);
+	request_with_fds(r, self ? lookup_self : up ? lookup_up : lookup_start);
 }
 
 void op_forget(struct request *r, uint64_t nodeid, uint64_t nlookup)

@@ -41,6 +41,7 @@ struct options {
 	unsigned rings, entries, queue_depth, workers, iowq_bounded, iowq_unbounded, sqpoll, file_slots, register_after;
 	bool pin;
 	unsigned fds;
+	unsigned export_files;
 
 	/* durability */
 	int fsync;  /* enum durability_policy */

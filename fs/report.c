@@ -26,7 +26,7 @@ struct totals {
 		lookups_hot, lookups_cold, lookups_again, dirs_listed, dirs_kept, passthrough_opens, passthrough_not[PASSTHROUGH_NOT_COUNT],
 		dontcache, dontcache_refused, zero_copy_reads, zero_copy_writes, zero_copy_bytes, zero_copy_around, zero_copy_cleared, zero_copy_not;
 	uint64_t moves, away_ns, idle_class, idle_switches, idle_ns, idle_starved, idle_contended; /* placement_*.h */
-	uint64_t inodes, inodes_max, inode_fds, inode_memory, handles;
+	uint64_t inodes, inodes_max, inodes_kept, inode_fds, inode_memory, handles;
 	struct ring_stats ring;
 	struct worker_stats workers;
 };
@@ -92,6 +92,7 @@ static struct totals *sum(const struct server *srv)
 		inode_table_stats(srv->mounts[n]->inodes, &i);
 		s->inodes += i.inodes;
 		s->inodes_max += i.inodes_max;
+		s->inodes_kept += i.kept;
 		s->inode_fds += i.fds;
 		s->inode_memory += i.memory_bytes;
 		s->handles += handle_table_count(srv->mounts[n]->handles);
@@ -163,6 +164,7 @@ static unsigned figures(const struct server *srv, const struct totals *s, struct
 		{ "dirs_kept", s->dirs_kept },
 		{ "inodes", s->inodes },
 		{ "inodes_max", s->inodes_max },
+		{ "inodes_kept", s->inodes_kept },
 		{ "inode_memory_bytes", s->inode_memory },
 		{ "inode_descriptors", s->inode_fds },
 		{ "descriptors", atomic_load(&srv->budget.used) },
@@ -328,6 +330,8 @@ void report_start(const struct server *srv)
 		 m->keep_names ? (m->backing[0].handles ? "identity only, reopening by name" : "no, reopening by name") : "yes",
 		 srv->threads[0].registered_count, srv->budget.max);
 	log_info("missing in this kernel or not permitted: %s%s%s", backend_features_missing(srv->backend), missing[0] ? " " : "", missing);
+	if (srv->opt.export_files && m->keep_names)
+		log_info("export: SOURCE's files cannot be opened by file handles here: file handles of the mount end when the kernel forgets the file");
 	if (placement_guard_why(srv)[0])
 		log_info("serving threads do not step back for their callers (SCHED_IDLE): %s", placement_guard_why(srv));
 	else

@@ -225,17 +225,27 @@ ssize_t request_writev(int fd, struct iovec *iov, int count, void *userdata)
 
 /* ---- what a request works on --------------------------------------------------- */
 
-bool request_inode(struct request *r, uint64_t nodeid)
+static bool request_inode_of(struct request *r, uint64_t nodeid, bool kept)
 {
-	r->inode = inode_get_fd(r->mount->inodes, nodeid, &r->fd);
+	r->inode = inode_get_fd(r->mount->inodes, nodeid, kept, &r->fd);
 	if (!r->inode)
 		request_reply_err(r, -ESTALE);
 	return r->inode;
 }
 
+bool request_inode(struct request *r, uint64_t nodeid)
+{
+	return request_inode_of(r, nodeid, false);
+}
+
+bool request_inode_kept(struct request *r, uint64_t nodeid)
+{
+	return request_inode_of(r, nodeid, true);
+}
+
 bool request_inode2(struct request *r, uint64_t nodeid)
 {
-	r->inode2 = inode_get_fd(r->mount->inodes, nodeid, &r->fd2);
+	r->inode2 = inode_get_fd(r->mount->inodes, nodeid, false, &r->fd2);
 	if (!r->inode2)
 		request_reply_err(r, -ESTALE);
 	return r->inode2;

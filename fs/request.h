@@ -105,6 +105,8 @@ ssize_t request_writev(int fd, struct iovec *iov, int count, void *userdata);
 
 /** The inode @nodeid (a reference until the end); else ESTALE. */
 bool request_inode(struct request *r, uint64_t nodeid);
+/** request_inode_kept() - the same, also of one that the kernel has forgotten and comes back to by a file handle (option export). */
+bool request_inode_kept(struct request *r, uint64_t nodeid);
 bool request_inode2(struct request *r, uint64_t nodeid);
 /** The handle @fh of the request's inode; else EBADF. */
 bool request_handle(struct request *r, uint64_t fh);

@@ -23,9 +23,9 @@ static struct inode_handle handle_of(uint64_t n, uint8_t len)
 	return h;
 }
 
-static struct inode_table *table(bool keep_names)
+static struct inode_table *table_keeping(bool keep_names, uint32_t kept_max)
 {
-	struct inode_table_config cfg = { .budget = &budget, .keep_names = keep_names };
+	struct inode_table_config cfg = { .budget = &budget, .keep_names = keep_names, .kept_max = kept_max };
 	struct statx stx = attributes(2, S_IFDIR);
 	struct inode_handle h = handle_of(2, 8);
 	struct inode_table *t = NULL;
@@ -34,6 +34,19 @@ static struct inode_table *table(bool keep_names)
 	budget.max = 1000000;
 	REQUIRE(inode_table_create(&cfg, open("/", O_PATH | O_CLOEXEC), 0, &stx, &h, &t) == 0);
 	return t;
+}
+
+static struct inode_table *table(bool keep_names)
+{
+	return table_keeping(keep_names, 0);
+}
+
+static uint64_t kept(struct inode_table *t)
+{
+	struct inode_table_stats s;
+
+	inode_table_stats(t, &s);
+	return s.kept;
 }
 
 static uint64_t live(struct inode_table *t)
@@ -91,6 +104,74 @@ static void test_counts(void)
 	CHECK_NE(add(t, 10, NULL, NULL, -1), id); /* another generation */
 	inode_table_destroy(t);
 	CHECK_EQ(budget.used, 1); /* the budget of a table that goes is nobody's concern; the root alone was in it */
+}
+
+/** by_handle() - whether a file handle of the mount finds that inode. */
+static bool by_handle(struct inode_table *t, uint64_t id)
+{
+	int fd;
+	struct inode *i = inode_get_fd(t, id, true, &fd);
+
+	if (!i)
+		return false;
+	CHECK_EQ(fd, -1);
+	CHECK_EQ(inode_nodeid(i), id);
+	CHECK(!inode_get(t, id)); /* no request but that one has a use for it */
+	CHECK_EQ(inode_put(t, i), -1);
+	return true;
+}
+
+static void test_kept(void)
+{
+	struct inode_table *t = table_keeping(false, 3);
+	uint64_t id[5], again;
+	struct statx stx = attributes(20, S_IFREG);
+	struct inode_handle h = handle_of(21, 8), none = { .len = 0 };
+	struct inode *i;
+	int fd = open("/", O_PATH | O_CLOEXEC), close_fd;
+
+	id[0] = add(t, 10, NULL, NULL, fd);
+	CHECK_EQ(budget.used, 2);
+	CHECK_EQ(inode_forget(t, id[0], 1), fd); /* its descriptor goes, it is kept */
+	REQUIRE(close(fd) == 0);
+	CHECK_EQ(budget.used, 1);
+	CHECK(kept(t) == 1 && live(t) == 2);
+	CHECK_EQ(inode_fd_evict(t), -1); /* in no list of descriptors */
+	CHECK(by_handle(t, id[0]) && kept(t) == 1);
+	/* looked up again it is the same, with a descriptor, and no longer kept */
+	fd = open("/", O_PATH | O_CLOEXEC);
+	CHECK_EQ(add(t, 10, NULL, NULL, fd), id[0]);
+	CHECK(kept(t) == 0 && live(t) == 2);
+	CHECK_EQ(inode_fd_evict(t), fd);
+	(void)close(fd);
+	forget(t, id[0], 1);
+	/* the oldest goes, and one that was used again is not the oldest */
+	for (unsigned n = 1; n < 5; n++) {
+		id[n] = add(t, 10 + n, NULL, NULL, -1);
+		forget(t, id[n], 1);
+		CHECK(by_handle(t, id[0]));
+	}
+	CHECK(!by_handle(t, id[1]) && !by_handle(t, id[2]) && by_handle(t, id[3]) && by_handle(t, id[4]));
+	CHECK(kept(t) == 3 && live(t) == 4);
+	CHECK(!by_handle(t, id[3] + (1ull << 32)) && !by_handle(t, id[1])); /* forged and stale */
+	/* its number has gone to another file: what is looked up is that one */
+	again = add(t, 20, NULL, NULL, -1);
+	forget(t, again, 1);
+	i = inode_add(t, 0, &stx, &h, -1, NULL, NULL, &close_fd);
+	REQUIRE(i);
+	CHECK_NE(inode_nodeid(i), again);
+	CHECK(by_handle(t, again)); /* its own handle still decides what that is, once: then it is gone */
+	CHECK(!by_handle(t, again));
+	CHECK_EQ(inode_put(t, i), -1);
+	/* without a handle of its own nothing is kept */
+	stx = attributes(30, S_IFREG);
+	i = inode_add(t, 0, &stx, &none, -1, NULL, NULL, &close_fd);
+	REQUIRE(i);
+	again = inode_nodeid(i);
+	CHECK_EQ(inode_put(t, i), -1);
+	forget(t, again, 1);
+	CHECK(!by_handle(t, again));
+	inode_table_destroy(t);
 }
 
 static void test_forged(void)
@@ -429,6 +510,7 @@ int main(void)
 	CHECK_LE(sizeof(struct inode), 128);
 	CHECK_EQ(32 * sizeof(struct inode) % 4096, 0); /* groups of records are whole pages: madvise() gives them back */
 	test_counts();
+	test_kept();
 	test_forged();
 	test_reused_number();
 	test_eviction();

@@ -45,6 +45,7 @@ static const struct {
 	{ "max_write", 4096, 64 << 20, true }, { "max_background", 1, 65535, true }, { "rings", 0, 64, true }, { "entries", 8, 4096, true },
 	{ "queue_depth", 2, 512, true }, { "sqpoll", 0, 60000, true }, { "workers", 1, 256, true }, { "iowq_bounded", 0, 1024, true },
 	{ "iowq_unbounded", 0, 1024, true }, { "file_slots", 0, 65536, true }, { "register_after", 1, 1000, true }, { "fds", 0, 1 << 30, true },
+	{ "export", 0, 1 << 25, true },
 };
 
 static void test_refused(void)

@@ -1,0 +1,56 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * inode_kept.c - inodes that the kernel has forgotten, kept so that its file handles of them stay good (option export).
+ *
+ * A file handle of a FUSE mount is the nodeid (fs/fuse/inode.c, fuse_encode_fh). A server of NFS comes with one after the kernel
+ * has forgotten the inode, and even after it has dropped all of its caches: the kernel then asks for "." in that nodeid.
+ * A kept inode has no descriptor; its own file handle opens it again. The oldest goes when there are too many.
+ */
+#include <assert.h>
+#include <unistd.h>
+
+#include "fs/inode_table.h"
+
+void inode_unkeep(struct inode_table *t, struct inode *i)
+{
+	if (!i->kept)
+		return;
+	if (i->lru_prev)
+		t->inodes[i->lru_prev].lru_next = i->lru_next;
+	else
+		t->kept_head = i->lru_next;
+	if (i->lru_next)
+		t->inodes[i->lru_next].lru_prev = i->lru_prev;
+	else
+		t->kept_tail = i->lru_prev;
+	i->kept = false;
+	t->kept--;
+}
+
+int inode_keep(struct inode_table *t, struct inode *i)
+{
+	struct inode *oldest;
+	int fd;
+
+	/* without a handle of its own it could not be opened again */
+	if (inode_handle_settle(i) < 0 || !(i->handle_len || (i->extra && i->extra->handle)))
+		return inode_drop(t, i);
+	if (t->kept == t->cfg.kept_max) {
+		oldest = &t->inodes[t->kept_tail];
+		inode_unkeep(t, oldest);
+		fd = inode_drop(t, oldest);
+		assert(fd < 0);
+	}
+	fd = inode_fd_detach(t, i);
+	i->data_known = i->cached = false; /* the kernel's pages and listings of it have gone */
+	i->kept = true;
+	i->lru_prev = 0;
+	i->lru_next = t->kept_head;
+	if (t->kept_head)
+		t->inodes[t->kept_head].lru_prev = i->index;
+	else
+		t->kept_tail = i->index;
+	t->kept_head = i->index;
+	t->kept++;
+	return fd;
+}
