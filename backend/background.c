@@ -14,7 +14,10 @@
 #include "durability_priv.h"
 #include "ring.h"
 
-static bool start_timer(struct ring *r, struct durability *d);
+/** Until an op is free for a file that is due. */
+#define BACKGROUND_RETRY_NS 10000000u
+
+static void start_timer(struct op *op, struct durability *d, uint64_t ns);
 
 /** enqueue() - @f is due; the list takes the reference. Lock held. Return: whether a timer has to be started */
 static bool enqueue(struct durability *d, struct dfile *f)
@@ -28,8 +31,8 @@ static bool enqueue(struct durability *d, struct dfile *f)
 	return timer;
 }
 
-/** ended() - the sync of @f has; times changed meanwhile need another one. */
-static void ended(struct ring *r, struct dfile *f)
+/** ended() - the sync of @f has, and @op did it; times changed meanwhile need another one, for which @op waits. */
+static void ended(struct op *op, struct dfile *f)
 {
 	struct durability *d = f->d;
 	bool again, timer = false;
@@ -40,10 +43,9 @@ static void ended(struct ring *r, struct dfile *f)
 	if (again)
 		timer = enqueue(d, f);
 	pthread_mutex_unlock(&d->background_lock);
-	if (timer && !start_timer(r, d)) {
-		pthread_mutex_lock(&d->background_lock);
-		d->background_timer = false; /* the next one to be added starts it; until then the kernel's own write-back */
-		pthread_mutex_unlock(&d->background_lock);
+	if (timer) {
+		op_reuse(op);
+		start_timer(op, d, BACKGROUND_NS);
 	}
 	if (!again)
 		durability_put(f, f->background_fd);
@@ -67,21 +69,13 @@ static void synced(struct op *op)
 	else
 		proof_sync_end(&f->proof, &f->background_mark, true, &f->background_times, NULL, 0);
 	dfile_unlock(f, &saved);
-	ended(op->ring, f);
+	ended(op, f);
 }
 
-static void sync_one(struct ring *r, struct dfile *f)
+static void sync_one(struct op *op, struct dfile *f)
 {
-	struct op *op = ring_op_get(r);
 	struct proof saved;
 
-	if (!op) { /* later */
-		pthread_mutex_lock(&f->d->background_lock);
-		f->background_again = true;
-		pthread_mutex_unlock(&f->d->background_lock);
-		ended(r, f);
-		return;
-	}
 	if (file_times(f->background_fd, &f->background_times, NULL) < 0)
 		f->background_times = (struct proof_times){ 0 };
 	dfile_lock(f, &saved);
@@ -94,10 +88,25 @@ static void sync_one(struct ring *r, struct dfile *f)
 	ring_submit(op);
 }
 
+/** put_back() - no op is free for @list: its files stay due. */
+static void put_back(struct durability *d, struct dfile *list)
+{
+	struct dfile *next;
+
+	pthread_mutex_lock(&d->background_lock);
+	for (struct dfile *f = list; f; f = next) {
+		next = f->background_next;
+		f->background_running = f->background_again = false;
+		(void)enqueue(d, f); /* the caller's timer is an early one */
+	}
+	pthread_mutex_unlock(&d->background_lock);
+}
+
 static void due(struct op *op)
 {
 	struct durability *d = op->owner;
 	struct dfile *list, *next;
+	struct op *sync;
 
 	pthread_mutex_lock(&d->background_lock);
 	list = d->background;
@@ -108,9 +117,14 @@ static void due(struct op *op)
 		f->background_running = true; /* nobody links it elsewhere until it has ended */
 	}
 	pthread_mutex_unlock(&d->background_lock);
-	for (struct dfile *f = list; f; f = next) {
-		next = f->background_next;
-		sync_one(op->ring, f);
+	for (; list && (sync = ring_op_get(op->ring)); list = next) {
+		next = list->background_next;
+		sync_one(sync, list);
+	}
+	if (list) {
+		put_back(d, list);
+		op_reuse(op);
+		start_timer(op, d, BACKGROUND_RETRY_NS);
 	}
 }
 
@@ -124,18 +138,14 @@ static int own_fd(int fd)
 	return sys_openat2(AT_FDCWD, path, &how);
 }
 
-static bool start_timer(struct ring *r, struct durability *d)
+/** start_timer() - with @op, fresh: who needs one later has an op that can do it, so that no file waits for a free one. */
+static void start_timer(struct op *op, struct durability *d, uint64_t ns)
 {
-	struct op *op = ring_op_get(r);
-
-	if (!op)
-		return false;
 	op->kind = OP_TIMEOUT;
-	op->off = BACKGROUND_NS;
+	op->off = ns;
 	op->owner = d;
 	op->done = due;
 	ring_submit(op);
-	return true;
 }
 
 bool background_add(struct ring *r, struct dfile *f, int fd)
@@ -161,6 +171,6 @@ bool background_add(struct ring *r, struct dfile *f, int fd)
 	}
 	pthread_mutex_unlock(&d->background_lock);
 	if (timer)
-		(void)start_timer(r, d); /* there was an op a moment ago, and the ring is ours */
+		start_timer(ring_op_get(r), d, BACKGROUND_NS); /* there was an op a moment ago, and the ring is ours */
 	return ok;
 }
