@@ -44,14 +44,31 @@
 #define EXIT_USAGE 2
 #define RINGS_DEFAULT_MAX 16u
 #define STOP_WAIT_MS 5000
+/** For so many descriptors there is room from the start: half a megabyte. */
+#define FDS_TABLE 65536u
 
 /* ---- before the mount ------------------------------------------------------------ */
+
+/**
+ * table_grow() - the kernel's table of our descriptors grows now, and not with the files that are looked up
+ *
+ * It doubles each time, and in a process of several threads each time waits for a grace period (expand_fdtable() in
+ * fs/file.c, Linux 2.6.12 to 6.18): 5 to 15 ms, during which a serving thread would answer nobody. After the last fork,
+ * which copies only what is in use.
+ */
+static void table_grow(const struct server *srv)
+{
+	int fd = fcntl(STDERR_FILENO, F_DUPFD_CLOEXEC, (int)(srv->budget.max < FDS_TABLE ? srv->budget.max : FDS_TABLE) - 1);
+
+	if (fd >= 0)
+		(void)close(fd); /* a duplicate */
+}
 
 /** budget_set() - raise RLIMIT_NOFILE to what is allowed and keep a reserve for ourselves. */
 static int budget_set(struct server *srv, char *err, size_t err_size)
 {
-	struct rlimit lim;
 	uint64_t most, reserve;
+	struct rlimit lim;
 
 	if (getrlimit(RLIMIT_NOFILE, &lim) < 0)
 		lim.rlim_cur = lim.rlim_max = 1024;
@@ -369,6 +386,7 @@ static int run(struct server *srv)
 		log_error("cannot go to the background: %s", strerror(-res));
 		return EXIT_SYSTEM;
 	}
+	table_grow(srv);
 	res = serve_mounts(srv, &d);
 	backend_destroy(srv->backend);
 	return res;
