@@ -75,11 +75,14 @@ int backend_ring_cpu(const struct backend *b, unsigned index)
 	return -1;
 }
 
+/** Threads for what nobody waits for yet: as many such calls may wait for the disk at a time. */
+#define AHEAD_THREADS 4u
+
 /** make_workers() - waking a thread on another CPU costs more than most of these calls: so each ring has its own. */
 static int make_workers(struct backend *b)
 {
 	unsigned each = (b->cfg.workers_max + b->cfg.rings_count - 1) / b->cfg.rings_count;
-	int res = 0;
+	int res = workers_create(AHEAD_THREADS, &b->cpus, post_worker_done, &b->ahead);
 
 	for (unsigned i = 0; i < b->cfg.rings_count && res == 0; i++) {
 		int cpu = backend_ring_cpu(b, i);
@@ -159,6 +162,7 @@ void backend_destroy(struct backend *b)
 		return;
 	for (unsigned i = 0; i < BACKEND_RINGS_MAX; i++)
 		workers_destroy(b->workers[i]);
+	workers_destroy(b->ahead);
 	for (unsigned i = 0; i < BACKEND_RINGS_MAX; i++) {
 		struct ring *r = atomic_load(&b->rings[i]);
 
@@ -202,10 +206,10 @@ enum op_place backend_op_place(const struct backend *b, enum op_kind kind)
 void backend_worker_stats(const struct backend *b, struct worker_stats *ret)
 {
 	*ret = (struct worker_stats){ 0 };
-	for (unsigned i = 0; i < b->cfg.rings_count; i++) {
+	for (unsigned i = 0; i <= b->cfg.rings_count; i++) {
 		struct worker_stats one;
 
-		workers_stats(b->workers[i], &one);
+		workers_stats(i < b->cfg.rings_count ? b->workers[i] : b->ahead, &one);
 		ret->done += one.done;
 		ret->threads += one.threads;
 		ret->busy += one.busy;

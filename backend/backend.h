@@ -80,7 +80,9 @@ struct op;
 	X(SYNCFS, "syncfs")       /* fd */                                     \
 	X(NAME_TO_HANDLE, "name_to_handle_at") /* fd, path, arg=AT_, buf=struct file_handle; res=mount id */ \
 	X(OPEN_BY_HANDLE, "open_by_handle_at") /* fd=mount fd, buf=struct file_handle, arg=open flags; res=fd */ \
-	X(CHECK_FILE, "check_file") /* file, arg=1: copy on write, buf=struct proof_extents: see file_check.h */
+	X(CHECK_FILE, "check_file") /* file, arg=1: copy on write, buf=struct proof_extents: see file_check.h */ \
+	X(NAMES_READ, "names_read") /* fd (a directory), off=position, buf=struct names; res=how many */ \
+	X(NAMES_LOOK, "names_look") /* fd, buf=struct names, off=first, len=how many of them */
 
 enum op_kind {
 #define X(e, n) OP_##e,
@@ -97,6 +99,19 @@ enum op_place {
 	OP_PLACES_COUNT
 };
 
+/** What a piece of a directory takes at most, and how many names it has: an entry of linux_dirent64 has 24 bytes at least. */
+#define NAMES_BYTES 32768u
+#define NAMES_MAX (NAMES_BYTES / 24u)
+
+/** linux_dirent64 of getdents64(2). */
+struct names_entry {
+	uint64_t ino;
+	int64_t off;      /* position of the next one */
+	uint16_t reclen;
+	uint8_t type;     /* DT_ */
+	char name[];
+};
+
 /** Flags of one operation. */
 enum {
 	OPF_ONCE = 1 << 0,   /* a short result is the result: do not continue */
@@ -109,6 +124,7 @@ enum {
 	                        then without that */
 	OPF_SLOT = 1 << 6,   /* READ and WRITE: buf is an offset in registered buffer buf_index, which has no address of
 	                        ours; -EFAULT where it cannot be done in the ring */
+	OPF_AHEAD = 1 << 7,  /* nobody waits for it yet: on the threads that all rings share for such, wherever there is a CPU */
 	OPF_LINK = 1 << 4,   /* in the ring: the next op submitted on this ring is linked
 	                        behind this one (IOSQE_IO_LINK); it ends with
 	                        -ECANCELED when this one fails or is short */
@@ -148,6 +164,21 @@ enum {
 	SETATTR_MODE = 1 << 3,
 	SETATTR_TIMES = 1 << 4,
 	SETATTR_FD_OPEN = 1 << 5, /* fd is no O_PATH descriptor and is open for writing */
+};
+
+/**
+ * struct names - a piece of a directory that is looked up before anybody asks for it
+ *
+ * NAMES_READ reads it and sorts it by inode number, so that tables of inodes are read in order; several NAMES_LOOK look up a part
+ * each, so that the kernel has names and inodes in its caches. Belongs to who submits them, till all are done.
+ */
+struct names {
+	int64_t next;      /* NAMES_READ: position of what follows; it may be read from there */
+	bool cached;       /* NAMES_READ: those that were tried were in the kernel's caches already */
+	_Atomic bool stop; /* set by anybody: nobody will ask any more */
+	unsigned count;
+	const struct names_entry *sorted[NAMES_MAX];
+	_Alignas(8) char entries[NAMES_BYTES];
 };
 
 /* ---- opened backing files ----------------------------------------------- */
@@ -401,6 +432,14 @@ int sys_openat2(int dirfd, const char *path, const struct open_how *how);
 int sys_statx(int fd, const char *path, int at_flags, unsigned mask, struct statx *stx);
 int sys_name_to_handle(int fd, const char *path, int at_flags, void *file_handle, int *ret_mount_id);
 int sys_open_by_handle(int mount_fd, const void *file_handle, int flags);
+/**
+ * names_entry_at() - the entry at byte @pos of @len bytes that getdents64(2) has filled; NULL: there is none
+ * names_cold() - whether the kernel would have to ask the filesystem for @name in @dirfd. Does not wait. A kernel without RESOLVE_CACHED
+ *   (before 5.12) never says so.
+ * Thread: any.
+ */
+struct names_entry *names_entry_at(char *buf, uint32_t len, uint32_t pos);
+bool names_cold(int dirfd, const char *name);
 
 /* ---- durability -------------------------------------------------------------- */
 

@@ -20,6 +20,7 @@ struct backend {
 	uint8_t place[OP_KINDS_COUNT]; /* enum op_place; constant */
 	cpu_set_t cpus;            /* constant: where the daemon may run */
 	struct workers *workers[BACKEND_RINGS_MAX]; /* one pool a ring, on its CPU where it is pinned */
+	struct workers *ahead;     /* the pool of OPF_AHEAD; no thread before the first of them */
 	struct slot_arrays arrays;
 	pthread_mutex_t closings_lock; /* guards closings_free and the order of the list */
 	struct closing closings[CLOSINGS_MAX];

@@ -328,6 +328,9 @@ const struct op_row op_table[OP_KINDS_COUNT] = {
 	ROW_WORKER(OPEN_BY_HANDLE, OPT_RETRY | OPT_QUICK, sysop_open_by_handle),
 	/* reads extents that are not in memory */
 	ROW_WORKER(CHECK_FILE, 0, sysop_check_file),
+	/* wait for the disk, for those who do not have to then */
+	ROW_WORKER(NAMES_READ, 0, sysop_names_read),
+	ROW_WORKER(NAMES_LOOK, 0, sysop_names_look),
 };
 
 static const char *const kind_names[OP_KINDS_COUNT] = {

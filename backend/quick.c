@@ -51,7 +51,7 @@ bool ring_quick_now(const struct ring *r, enum op_kind kind)
 
 bool ring_op_is_quick(const struct ring *r, const struct op *op)
 {
-	if (!(op->flags & OPF_QUICK) || op->flags & (OPF_ASYNC | OPF_WORKER) || !(op_row(op)->flags & OPT_QUICK))
+	if (!(op->flags & OPF_QUICK) || op->flags & (OPF_ASYNC | OPF_WORKER | OPF_AHEAD) || !(op_row(op)->flags & OPT_QUICK))
 		return false;
 	if (op->kind == OP_OPENAT && !(op->how.flags & O_PATH) && (!op_makes_name(op) || op->how.flags & O_TRUNC))
 		return false;

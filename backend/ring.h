@@ -184,4 +184,10 @@ void bfile_retire_init(struct ring *r);
 /** bfile_retire_rest() - at the end of a ring: descriptors that waited for its slots are closed. Owner. */
 void bfile_retire_rest(struct ring *r);
 
+/** workers_of() - the pool that @op goes to, when it goes to one. */
+static inline struct workers *workers_of(const struct ring *r, const struct op *op)
+{
+	return op->flags & OPF_AHEAD ? r->b->ahead : r->b->workers[r->index];
+}
+
 #endif

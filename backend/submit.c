@@ -261,7 +261,7 @@ static void start_on_worker(struct ring *r, struct op *op)
 	int res;
 
 	op->state = OP_QUEUED;
-	res = op->flags & OPF_SLOT ? -EFAULT /* the ring alone reaches that memory */ : workers_submit(r->b->workers[r->index], op);
+	res = op->flags & OPF_SLOT ? -EFAULT /* the ring alone reaches that memory */ : workers_submit(workers_of(r, op), op);
 	if (res < 0) {
 		op->res = res;
 		op->state = OP_DONE;
@@ -332,7 +332,7 @@ static enum op_place place_of(const struct ring *r, const struct op *op)
 		ring_can = false;
 	if (row->flags & OPT_NO_SYS)
 		return ring_can ? OP_PLACE_RING : OP_PLACE_INLINE;
-	if (op->flags & OPF_WORKER)
+	if (op->flags & (OPF_WORKER | OPF_AHEAD))
 		return OP_PLACE_WORKER;
 	if (r->b->cfg.force_ring && ring_can)
 		return OP_PLACE_RING;
@@ -389,7 +389,7 @@ static bool cancel_here(struct ring *r, struct op *op)
 		}
 		return true;
 	case OP_QUEUED:
-		if (workers_cancel(r->b->workers[r->index], target)) {
+		if (workers_cancel(workers_of(r, target), target)) {
 			cancelled(r, target);
 		} else {
 			atomic_store(&op_slot(target)->cancelled, true);

@@ -25,7 +25,7 @@
 	X(getxattr) X(setxattr) X(splice) X(poll) X(timeout) X(cancel) X(refuse) X(mknodat)          \
 	X(readlink) X(getdents) X(setattr) X(statfs) X(listxattr) X(removexattr) X(lseek)            \
 	X(copy_range) X(access) X(ioctl) X(syncfs) X(name_to_handle) X(open_by_handle) \
-	X(check_file)
+	X(check_file) X(names_read) X(names_look)
 #define X(name) int64_t sysop_##name(struct op *op);
 SYSOPS(X)
 #undef X

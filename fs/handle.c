@@ -8,6 +8,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "fs/dir_ahead.h"
+
 #define CHUNK_HANDLES 64u
 /*
  * struct handle, state: in the upper half the generation, 0 until it is published; below it the
@@ -51,6 +53,8 @@ void handle_table_destroy(struct handle_table *t, void (*each)(struct handle *h,
 		struct handle *h = t->chunks[n / CHUNK_HANDLES][n % CHUNK_HANDLES];
 		if (h->generation)
 			each(h, arg);
+		if (h->generation)
+			dir_ahead_end(h->dir_ahead);
 		free(h->generation ? h->dir_buf : NULL);
 		free(h);
 	}
@@ -219,6 +223,7 @@ struct handle *handle_put(struct handle_table *t, struct handle *h, bool release
 
 void handle_free(struct handle_table *t, struct handle *h)
 {
+	dir_ahead_end(h->dir_ahead);
 	free(h->dir_buf);
 	pthread_mutex_lock(&t->lock);
 	h->generation = 0;

@@ -21,6 +21,7 @@
 #include "backend/backend.h"
 
 struct handle_table;
+struct dir_ahead;
 struct inode;
 
 struct handle {
@@ -46,6 +47,7 @@ struct handle {
 	uint64_t dir_look_ns;  /* monotonic: no look before */
 	_Atomic bool dir_busy;
 	bool dir_eof;        /* the last read of the backing directory found its end */
+	struct dir_ahead *dir_ahead; /* dir_ahead.h, or NULL */
 	char *dir_buf;       /* entries read and not yet sent */
 	uint32_t dir_pos, dir_len;
 	int64_t dir_next;    /* position that the kernel will ask for if it goes on, i.e. of dir_buf[dir_pos] */

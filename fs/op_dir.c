@@ -3,7 +3,7 @@
  * op_dir.c - directories are listed.
  *
  * Entries are read from the backing directory into a buffer of the handle, in
- * pieces of DIR_BUFFER bytes, and sent with the backing directory's own
+ * pieces of NAMES_BYTES bytes, and sent with the backing directory's own
  * positions, so that telldir and seekdir mean the same here. A listing with
  * attributes (readdirplus) looks up a batch of names at once.
  */
@@ -14,21 +14,12 @@
 #include <string.h>
 
 #include "fs/child.h"
+#include "fs/dir_ahead.h"
 #include "fs/ops.h"
 
-#define DIR_BUFFER 32768u
 #define DIR_BATCH 48u             /* look-ups under way for one listing */
 _Static_assert(DIR_BATCH * sizeof(struct child) <= REQUEST_PAYLOAD_MIN / 2, "the look-ups lie in half a payload buffer");
 #define DIR_RETRY_NS 200000u      /* another request reads this handle: try again after 0.2 ms */
-
-/* linux_dirent64 of getdents64(2) */
-struct dirent_raw {
-	uint64_t ino;
-	int64_t off;
-	uint16_t reclen;
-	uint8_t type;
-	char name[];
-};
 
 struct dir_state {
 	size_t size, used;      /* of the reply, in the payload buffer */
@@ -37,7 +28,7 @@ struct dir_state {
 	unsigned pending;       /* look-ups under way, and one for the loop that starts them */
 	unsigned batch;
 	struct child *children; /* DIR_BATCH of them, in the second half of the payload buffer */
-	struct dirent_raw *entries[DIR_BATCH];
+	struct names_entry *entries[DIR_BATCH];
 };
 
 static void dir_fill(struct request *r);
@@ -54,18 +45,13 @@ static void dir_reply(struct request *r, int64_t err)
 		request_reply_buf(r, r->payload, s->used);
 }
 
-static struct dirent_raw *dir_entry(const struct handle *h, uint32_t pos)
+static struct names_entry *dir_entry(const struct handle *h, uint32_t pos)
 {
-	struct dirent_raw *d = (struct dirent_raw *)(void *)(h->dir_buf + pos);
-
-	return pos < h->dir_len && h->dir_len - pos > offsetof(struct dirent_raw, name) &&
-			       d->reclen > offsetof(struct dirent_raw, name) && d->reclen <= h->dir_len - pos ?
-		       d :
-		       NULL;
+	return names_entry_at(h->dir_buf, h->dir_len, pos);
 }
 
 /** entry_room() - bytes that the entry takes in the reply. */
-static size_t entry_room(const struct dirent_raw *d, bool plus)
+static size_t entry_room(const struct names_entry *d, bool plus)
 {
 	size_t head = plus ? sizeof(struct fuse_direntplus) : sizeof(struct fuse_dirent);
 
@@ -78,7 +64,7 @@ static bool is_dot(const char *name)
 }
 
 /** put_entry() - one entry into the reply; @e: with attributes. */
-static void put_entry(struct request *r, const struct dirent_raw *d, const struct fuse_entry_param *e)
+static void put_entry(struct request *r, const struct names_entry *d, const struct fuse_entry_param *e)
 {
 	struct dir_state *s = REQUEST_STATE(r, struct dir_state);
 	char *to = (char *)r->payload + s->used;
@@ -102,7 +88,7 @@ static void batch_done(struct request *r)
 
 	for (unsigned n = 0; n < s->batch; n++) {
 		struct child *c = &s->children[n];
-		struct dirent_raw *d = s->entries[n];
+		struct names_entry *d = s->entries[n];
 		/* a name whose look-up failed is sent without attributes: the kernel asks when it needs them */
 		put_entry(r, d, c->request && c->res == 0 ? &c->entry : NULL);
 		if (c->request && c->res == 0)
@@ -127,7 +113,7 @@ static void emit_batch(struct request *r)
 	const struct handle *h = r->handle;
 	size_t used = s->used;
 	uint32_t pos = h->dir_pos;
-	struct dirent_raw *d;
+	struct names_entry *d;
 	unsigned most = ring_ops_free(r->thread->ring) / 2;
 
 	s->batch = 0;
@@ -155,7 +141,7 @@ static void dir_emit(struct request *r)
 {
 	struct dir_state *s = REQUEST_STATE(r, struct dir_state);
 	struct handle *h = r->handle;
-	struct dirent_raw *d = dir_entry(h, h->dir_pos);
+	struct names_entry *d = dir_entry(h, h->dir_pos);
 
 	if (!d) {
 		if (s->used)
@@ -192,6 +178,8 @@ static void dir_filled(struct op *op)
 	}
 	h->dir_pos = 0;
 	h->dir_len = (uint32_t)op->res;
+	if (REQUEST_STATE(r, struct dir_state)->plus)
+		dir_ahead_filled(r, op->off);
 	dir_emit(r);
 }
 
@@ -203,7 +191,7 @@ static void dir_fill(struct request *r)
 	struct op *op;
 
 	if (!h->dir_buf)
-		h->dir_buf = malloc(DIR_BUFFER);
+		h->dir_buf = malloc(NAMES_BYTES);
 	op = h->dir_buf ? ring_op_get(r->thread->ring) : NULL;
 	if (!op) {
 		dir_reply(r, -ENOMEM);
@@ -215,7 +203,7 @@ static void dir_fill(struct request *r)
 	op->owner = r;
 	op->fd = h->file.fd;
 	op->buf = h->dir_buf;
-	op->len = DIR_BUFFER;
+	op->len = NAMES_BYTES;
 	op->off = s->off;
 	ring_submit(op);
 }

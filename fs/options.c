@@ -50,6 +50,8 @@ static const struct opt_row rows[] = {
 	  .help = "Let the kernel keep the names of a directory that it has listed, while nobody changes the directory and as long as names are trusted" },
 	{ "export", OPT_UINT, FIELD(export_files), 0, 1 << 25, .value = "0", .unit = "files",
 	  .help = "For NFS: so many files that the kernel has forgotten are remembered, so that file handles of the mount find them again (128 bytes each; root only)" },
+	{ "dir_ahead", OPT_FLAG, FIELD(dir_ahead), .negatable = true, .value = "on",
+	  .help = "While a directory is listed with attributes and the kernel's caches do not have its files, have other CPUs read what follows" },
 	{ "submounts", OPT_FLAG, FIELD(submounts), .negatable = true, .value = "on",
 	  .help = "Show the filesystems mounted inside SOURCE, each with its own device; nosubmounts shows the empty directories below them" },
 	{ "acl", OPT_FLAG, FIELD(acl), .negatable = true, .value = "on",

@@ -27,7 +27,7 @@ struct options {
 	bool writeback, direct_io;
 	int io, backing_cache;
 	int locks;
-	bool readdirplus, dir_cache, submounts, acl, xattr;
+	bool readdirplus, dir_cache, dir_ahead, submounts, acl, xattr;
 
 	/* mounting */
 	bool allow_other, allow_root, default_permissions, idmap;

@@ -117,6 +117,7 @@ struct thread_stats {
 	_Atomic uint64_t zero_copy_reads, zero_copy_writes, zero_copy_bytes, zero_copy_around, zero_copy_cleared, zero_copy_not;
 	_Atomic uint64_t lookups_hot, lookups_cold; /* answered at once; by waiting for the disk */
 	_Atomic uint64_t dirs_listed, dirs_kept; /* opens of directories: the kernel is to keep the names; it has them */
+	_Atomic uint64_t dirs_ahead, names_ahead; /* listings begun to be worked ahead of; names looked up so */
 	_Atomic uint64_t lookups_again; /* of the first: of known inodes, by one statx */
 };
 

@@ -101,7 +101,7 @@ static void test_defaults(void)
 	CHECK_TEXT(o.source, "/a");
 	CHECK_TEXT(o.mountpoint, "/b");
 	CHECK(o.cache == CACHE_AUTO && o.entry_timeout == 1 && o.attr_timeout == 1 && o.negative_timeout == 0);
-	CHECK(!o.writeback && !o.direct_io && o.locks == LOCKS_LOCAL && o.readdirplus && o.dir_cache && o.submounts && o.acl && o.xattr);
+	CHECK(!o.writeback && !o.direct_io && o.locks == LOCKS_LOCAL && o.readdirplus && o.dir_cache && o.dir_ahead && o.submounts && o.acl && o.xattr);
 	CHECK(o.allow_other == (geteuid() == 0) && !o.allow_root && o.default_permissions && !o.fsname && !o.subtype);
 	CHECK(o.max_write == 1 << 20 && o.max_background == 512 && o.transport == TRANSPORT_AUTO && o.rings == 0);
 	CHECK(o.entries == 256 && o.queue_depth == 32 && o.taskrun == 0 && o.sqpoll == 0 && o.policy == POLICY_AUTO && o.pin);
@@ -132,8 +132,8 @@ static void test_modes(void)
 	CHECK_EQ(parse(&o, "-V"), 0);
 	CHECK(o.version);
 	options_free(&o);
-	CHECK_EQ(parse(&o, "/a /b --noacl --noxattr -o nopin,noreaddirplus,nodir_cache,nosubmounts,noallow_other"), 0);
-	CHECK(!o.xattr && !o.pin && !o.readdirplus && !o.dir_cache && !o.submounts && !o.allow_other);
+	CHECK_EQ(parse(&o, "/a /b --noacl --noxattr -o nopin,noreaddirplus,nodir_cache,nodir_ahead,nosubmounts,noallow_other"), 0);
+	CHECK(!o.xattr && !o.pin && !o.readdirplus && !o.dir_cache && !o.dir_ahead && !o.submounts && !o.allow_other);
 	options_free(&o);
 	CHECK_EQ(parse(&o, "/a /b -o writeback,nowriteback"), 0); /* the last word counts */
 	CHECK(!o.writeback);

@@ -318,6 +318,42 @@ static void test_rest(void)
 	close(fd);
 }
 
+/** A piece of a directory comes sorted by inode number, and is looked up in parts, by this pool or by the one for such. */
+static void test_piece(unsigned flags)
+{
+	static struct names n;
+	int fd = opened(".", O_RDONLY | O_DIRECTORY);
+	struct op *op = new_op(OP_NAMES_READ, fd);
+	int64_t count;
+
+	n = (struct names){ 0 };
+	op->buf = &n;
+	op->flags |= (uint16_t)flags;
+	count = real_run(r, op);
+	CHECK_GE(count, 4);
+	CHECK_EQ(n.count, count);
+	for (unsigned i = 1; i < n.count; i++)
+		CHECK(n.sorted[i - 1]->ino <= n.sorted[i]->ino);
+	CHECK(n.cached); /* they have just been made */
+	CHECK(!names_cold(fd, n.sorted[0]->name));
+	op = new_op(OP_NAMES_LOOK, fd);
+	op->buf = &n;
+	op->off = 1;
+	op->len = (size_t)count - 2;
+	op->flags |= (uint16_t)flags;
+	CHECK_EQ(real_run(r, op), count - 2);
+	op = new_op(OP_NAMES_READ, fd);
+	op->buf = &n;
+	op->off = (uint64_t)n.next;
+	CHECK_EQ(real_run(r, op), 0); /* nothing behind it */
+	atomic_store(&n.stop, true);
+	op = new_op(OP_NAMES_LOOK, fd);
+	op->buf = &n;
+	op->len = 1;
+	CHECK_EQ(real_run(r, op), 0);
+	close(fd);
+}
+
 static void test_all(const char *label)
 {
 	int before = test_failures;
@@ -330,6 +366,9 @@ static void test_all(const char *label)
 	test_xattr(false);
 	test_xattr(true);
 	test_rest();
+	test_piece(0);
+	if (how != OPF_INLINE)
+		test_piece(OPF_AHEAD);
 	if (test_failures != before)
 		fprintf(stderr, "... in %s\n", label);
 }
