@@ -362,7 +362,7 @@ bool ring_quick_now(const struct ring *r, enum op_kind kind);
 
 /**
  * ring_wait() - submit what is queued, collect completions, then run their callbacks
- * @sleep: true: wait until there is at least one (or a post, or one second is over)
+ * @sleep: true: wait until there is at least one (or a post; while ops are with worker threads: or one second is over)
  * Thread: owner; not from a callback.
  * Return: number of callbacks run, or -errno when the ring itself is broken (-EBADF, -ENXIO..)
  */

@@ -166,6 +166,7 @@ void post_fetch_worker_done(struct ring *r)
 		struct op *op = oldest;
 
 		oldest = op->next;
+		r->with_workers--;
 		op->state = OP_DONE;
 		op_list_add(&r->done, op);
 	}

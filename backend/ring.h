@@ -45,6 +45,7 @@ struct ring {
 	struct op *free_ops;
 	unsigned ops_free, outstanding;
 	unsigned internal_outstanding; /* the backend's own ops */
+	unsigned with_workers;         /* of both: with a pool of threads, whose results come by worker_done */
 	unsigned inline_depth;
 	uint32_t enter_no;        /* number of the next enter */
 	uint32_t pass_enter_no;   /* that of the first one of this ring_wait() */
@@ -125,7 +126,7 @@ void ring_close_chain(struct ring *r);
 
 /**
  * ring_enter() - submit what is queued
- * @wait: also wait for one completion, at most one second
+ * @wait: also wait for one completion; at most one second while something is with the workers or found no room
  * Thread: owner.
  * Return: 0; -ETIME nothing came; -EAGAIN, -EBUSY, -EINTR try later; other -errno: the ring is broken
  */
@@ -188,6 +189,12 @@ void bfile_retire_rest(struct ring *r);
 static inline struct workers *workers_of(const struct ring *r, const struct op *op)
 {
 	return op->flags & OPF_AHEAD ? r->b->ahead : r->b->workers[r->index];
+}
+
+/** ring_sleeps_short() - results of workers, and ops that found no room, are looked for after a second, whatever happens; all else wakes the ring. */
+static inline bool ring_sleeps_short(const struct ring *r)
+{
+	return r->with_workers > 0 || r->waiting.head;
 }
 
 #endif

@@ -42,7 +42,7 @@ int ring_enter(struct ring *r, bool wait)
 	int res;
 
 	if (wait)
-		res = io_uring_submit_and_wait_timeout(&r->uring, &cqe, 1, &second, NULL);
+		res = io_uring_submit_and_wait_timeout(&r->uring, &cqe, 1, ring_sleeps_short(r) ? &second : NULL, NULL);
 	else
 		res = io_uring_submit_and_get_events(&r->uring);
 	r->enter_no++;
@@ -261,8 +261,10 @@ static void start_on_worker(struct ring *r, struct op *op)
 	int res;
 
 	op->state = OP_QUEUED;
+	r->with_workers++;
 	res = op->flags & OPF_SLOT ? -EFAULT /* the ring alone reaches that memory */ : workers_submit(workers_of(r, op), op);
 	if (res < 0) {
+		r->with_workers--;
 		op->res = res;
 		op->state = OP_DONE;
 		op_list_add(&r->done, op);
@@ -390,6 +392,7 @@ static bool cancel_here(struct ring *r, struct op *op)
 		return true;
 	case OP_QUEUED:
 		if (workers_cancel(workers_of(r, target), target)) {
+			r->with_workers--;
 			cancelled(r, target);
 		} else {
 			atomic_store(&op_slot(target)->cancelled, true);

@@ -107,7 +107,7 @@ static void run_op(struct op *op, mode_t *umask_now)
 	op->res = op_row(op)->sys(op);
 }
 
-/* Wait for work. The lock is held. False: the thread should end. */
+/* Wait for work. The lock is held. False: the thread should end; the last one stays, and sleeps as long as there is no work. */
 static bool wait_for_work(struct workers *w)
 {
 	struct timespec until;
@@ -117,11 +117,10 @@ static bool wait_for_work(struct workers *w)
 	until.tv_sec += WORKER_IDLE_SECONDS;
 	w->idle++;
 	while (!w->head && !w->stop && !(res == ETIMEDOUT && w->threads > 1)) {
-		if (res == ETIMEDOUT) { /* the last one stays */
-			clock_gettime(CLOCK_MONOTONIC, &until);
-			until.tv_sec += WORKER_IDLE_SECONDS;
-		}
-		res = pthread_cond_timedwait(&w->work, &w->lock, &until);
+		if (res == ETIMEDOUT)
+			(void)pthread_cond_wait(&w->work, &w->lock); /* cannot fail */
+		else
+			res = pthread_cond_timedwait(&w->work, &w->lock, &until);
 	}
 	w->idle--;
 	return w->head != NULL;

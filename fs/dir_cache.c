@@ -9,7 +9,7 @@
 
 /** A directory that was changed later than this before it is opened may be changed again in the same tick. */
 #define SETTLED_NS 20000000
-/** Between two looks at long openers, and how long they are not worth one. */
+/** Between two looks at long openers, and how long they are not worth one. A timer tells, while there are openers. */
 #define LOOK_NS UINT64_C(500000000)
 
 /** trusted_ns() - how long names and attributes are, the shorter of both. */
@@ -56,6 +56,7 @@ void dir_cache_opened(const struct request *r, struct handle *h, const struct st
 	if (!fi->cache_readdir)
 		return;
 	h->dir_cached = true;
+	r->thread->dirs_opened = true;
 	h->dir_look_ns = stats_now_ns() + LOOK_NS;
 	h->dir_ctime_sec = stx->stx_ctime.tv_sec;
 	h->dir_ctime_nsec = stx->stx_ctime.tv_nsec;
@@ -85,17 +86,10 @@ static void look(struct mount *m, struct handle *h)
 	coherence_drop(m, inode_nodeid(h->inode), NULL, n);
 }
 
-void dir_cache_turn(struct server_thread *t)
+static void look_at_all(struct server_thread *t, uint64_t now)
 {
 	struct handle *h;
-	uint64_t now;
 
-	if (t->index != 0 || !atomic_load_explicit(&t->server->dirs_cached, memory_order_relaxed))
-		return;
-	now = stats_now_ns();
-	if (now < t->dirs_look_ns)
-		return;
-	t->dirs_look_ns = now + LOOK_NS;
 	for (struct channel *c = t->channels; c; c = c->next) {
 		uint32_t at = 0;
 		if (c->transport != &transport_dev) /* each mount has one of these */
@@ -107,4 +101,47 @@ void dir_cache_turn(struct server_thread *t)
 				request_close_handle(t, c->mount, h);
 		}
 	}
+}
+
+/** timer_over() - look, and go on with it while directories are open; unless another thread does so. */
+static void timer_over(struct op *op)
+{
+	struct server_thread *t = op->owner;
+	struct server *srv = t->server;
+	uint64_t now = stats_now_ns(), due = atomic_load(&srv->dirs_look_ns);
+
+	t->dirs_timer = NULL;
+	if (op->res < 0 || !atomic_load(&srv->dirs_cached) || now < due || !atomic_compare_exchange_strong(&srv->dirs_look_ns, &due, now + LOOK_NS))
+		return;
+	t->dirs_opened = true;
+	look_at_all(t, now);
+}
+
+void dir_cache_turn(struct server_thread *t)
+{
+	struct op *op;
+
+	if (!t->dirs_opened || t->dirs_timer || atomic_load_explicit(&t->quit, memory_order_relaxed))
+		return;
+	op = ring_op_get(t->ring);
+	if (!op)
+		return; /* in a later turn: those that are in use come back */
+	op->kind = OP_TIMEOUT;
+	op->off = LOOK_NS;
+	op->done = timer_over;
+	op->owner = t;
+	t->dirs_opened = false;
+	t->dirs_timer = op;
+	ring_submit(op);
+}
+
+void dir_cache_end(struct server_thread *t)
+{
+	struct op *op = t->dirs_timer ? ring_op_get(t->ring) : NULL;
+
+	if (!op)
+		return; /* it is over soon */
+	op->kind = OP_CANCEL;
+	op->buf = t->dirs_timer;
+	ring_submit(op);
 }

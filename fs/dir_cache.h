@@ -22,7 +22,9 @@ void dir_cache_open(struct request *r, const struct statx *stx, struct fuse_file
 void dir_cache_opened(const struct request *r, struct handle *h, const struct statx *stx, const struct fuse_file_info *fi);
 /** dir_cache_closed() - @h is being closed. Thread: any. */
 void dir_cache_closed(struct server *srv, const struct handle *h);
-/** dir_cache_turn() - once a turn of a serving thread: the first one looks after long openers. */
+/** dir_cache_turn() - once a turn of a serving thread, before it sleeps: who has had an opener sees to it that one thread looks after long ones. */
 void dir_cache_turn(struct server_thread *t);
+/** dir_cache_end() - the thread is ending: its timer is called back. */
+void dir_cache_end(struct server_thread *t);
 
 #endif

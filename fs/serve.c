@@ -116,6 +116,8 @@ static void *serve(void *arg)
 			_exit(1);
 		}
 	}
+	if (t->ring)
+		dir_cache_end(t);
 	while (t->ring && ring_outstanding(t->ring) > t->uring_held && ring_wait(t->ring, true) >= 0)
 		;
 	if (t->ring)

@@ -142,7 +142,8 @@ struct server_thread {
 	int cpu;                  /* that it is pinned to, or -1 */
 	struct ring_post look_post; /* another thread -> this one: look for requests */
 	atomic_bool look_posted;
-	uint64_t dirs_look_ns;    /* dir_cache.h: no look before; of the first thread */
+	bool dirs_opened;         /* dir_cache.h: there may be directories to look after, and no timer of this thread tells when */
+	struct op *dirs_timer;    /* under way, or NULL */
 	unsigned parked;          /* requests that wait for a lock */
 	bool lookups_again;       /* the last look-up met a known inode: child.c tries a shorter way first */
 	uint64_t clock_ns;        /* end of the last request of this turn of the loop, monotonic; 0: none yet */
@@ -171,6 +172,7 @@ struct server {
 	int proc_fd;              /* /proc/self/fd */
 	uint64_t start_ns;
 	_Atomic uint32_t dirs_cached; /* open directories whose names the kernel may keep */
+	_Atomic uint64_t dirs_look_ns; /* dir_cache.h: no look before */
 	_Atomic bool remote;      /* a filesystem was seen that is not local (struct backing_fs) */
 	_Atomic uint64_t slow_close_ns; /* when a close or unlink was last made that may free space; 0: never */
 };
