@@ -25,6 +25,22 @@ static void lookup_done(struct child *c)
 	(void)request_reply_entry(r, &c->entry); /* a lost one is undone there */
 }
 
+/**
+ * lookup_self_done() - a file without a name is gone, as it is for who has a file handle of SOURCE: while somebody has it open the
+ * kernel knows the inode and does not ask. (Its FORGET may be on the way, and a descriptor of ours hold the file.)
+ */
+static void lookup_self_done(struct child *c)
+{
+	struct request *r = c->request;
+
+	if (c->res == 0 && c->entry.attr.st_nlink == 0) {
+		server_close_forgotten(r->thread, inode_forget(r->mount->inodes, c->entry.ino, 1));
+		child_put(c);
+		c->res = -ESTALE;
+	}
+	lookup_done(c);
+}
+
 static void lookup_start(struct request *r)
 {
 	struct child *c = REQUEST_STATE(r, struct child);
@@ -57,8 +73,10 @@ void op_lookup(struct request *r, uint64_t parent, const char *name)
 	if (!(self ? request_inode_kept(r, parent) : request_inode(r, parent)))
 		return;
 	*c = (struct child){ .request = r, .parent = r->inode, .name = name, .done = lookup_done };
-	if (self)
+	if (self) {
 		c->parent = NULL;
+		c->done = lookup_self_done;
+	}
 	if (!name[0] || strchr(name, '/')) {
 		request_reply_err(r, -EINVAL);
 		return;
