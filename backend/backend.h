@@ -445,4 +445,8 @@ bool names_cold(int dirfd, const char *name);
 
 #include "durability.h"
 
+/* ---- who else changes a file --------------------------------------------------- */
+
+#include "sole.h"
+
 #endif

@@ -13,6 +13,11 @@
  * by somebody else. Then the pages are dropped, by a thread of its own, because
  * the kernel waits for pages that are locked by requests to us; an answer that
  * shows the new attributes is sent after that.
+ *
+ * A file that is changed often through one open file of ours, and that nobody else has open for writing, is
+ * "sole" (backend/sole.h): then others are heard of by events, and our changes need no looks at its mtime, which would
+ * make the filesystem log a new one with every write (3 to 4 us of a write on xfs and ext4). The events are read
+ * before each answer that depends on them, and with our changes once a millisecond.
  */
 #ifndef URINGFS_COHERENCE_H
 #define URINGFS_COHERENCE_H
@@ -22,8 +27,9 @@
 #include <sys/stat.h>
 
 #include "backend/backend.h"
+#include "fs/inode.h"
 
-struct inode;
+struct backing_fs;
 struct mount;
 struct notifier;
 struct request;
@@ -47,12 +53,18 @@ bool coherence_needed(const struct mount *m);
  * coherence_drop() before the new attributes are shown.
  */
 bool coherence_check(struct mount *m, struct inode *i, const struct statx *stx, uint32_t seq);
+/** coherence_data_check() - inode_data_check() of an open file, after the events of those who may have changed it have been read. */
+enum inode_data coherence_data_check(struct mount *m, struct inode *i, const struct statx *stx, uint32_t seq, bool waits);
 /** coherence_drop() - drop the pages of @nodeid, then post n->post to @ring. @n lives until then. Thread: any. */
 void coherence_drop(struct mount *m, uint64_t nodeid, struct ring *ring, struct notification *n);
 /** coherence_drop_range() - the same for @len bytes (above 0) at @off. Thread: any. */
 void coherence_drop_range(struct mount *m, uint64_t nodeid, uint64_t off, uint64_t len, struct ring *ring, struct notification *n);
 /** coherence_change_begin() - the request is about to change the data of @i, open as @fd. */
 void coherence_change_begin(struct request *r, struct inode *i, int fd);
+/** coherence_closing() - an open file of @i is about to be closed; @fd is its descriptor. Thread: any serving one. */
+void coherence_closing(struct mount *m, struct inode *i, int fd);
+/** coherence_backing() - @b has been found: files there may become sole. Thread: any, before others know of @b. */
+void coherence_backing(struct mount *m, struct backing_fs *b);
 /** coherence_change_end() - it has; @fd as above. Nothing if there was no begin. Thread: the request's. */
 void coherence_change_end(struct request *r);
 

@@ -38,6 +38,8 @@ struct handle {
 	struct bfile file;   /* buffered, or the only one */
 	struct bfile direct; /* O_DIRECT, when has_direct */
 	struct dfile *dfile; /* of a file open for writing, where a FLUSH may answer; a reference */
+	_Atomic uint16_t sole_wait, sole_next; /* coherence.c: changes until it is tried to be alone with the file; then the next time */
+	_Atomic bool sole_taken; /* its inode is in the table of backend/sole.h, sole or no longer */
 	_Atomic uint64_t unsynced;  /* bytes written since its last fsync */
 	_Atomic uint64_t sync_seen; /* errors of the device that this open file has heard of */
 	/* directories */

@@ -61,6 +61,14 @@ struct inode_extra {
 	char *name;                  /* in it */
 };
 
+/** What data_* of an inode say of the kernel's page cache. */
+enum inode_data_state {
+	DATA_UNKNOWN, /* nothing */
+	DATA_KNOWN,   /* what it was filled from */
+	DATA_OURS,    /* sole, and changed by us since: that they differ from the file tells nothing */
+	DATA_FOREIGN, /* somebody else has been heard of; until the next inode_data_check() says so */
+};
+
 struct inode {
 	/* constant while the inode lives */
 	uint64_t ino;        /* of the backing file */
@@ -79,8 +87,10 @@ struct inode {
 	bool cached : 1;     /* it was open in a way that fills the kernel's page cache */
 	bool handle_late : 1; /* its file handle has not been asked for yet: it has a descriptor */
 	bool kept : 1;       /* nobody holds it; it is in the list of inode_kept.c */
-	bool data_known : 1; /* data_* say what the kernel's page cache was filled from */
-	uint16_t changers;   /* requests of ours that are changing its data */
+	unsigned char data_state : 2; /* enum inode_data_state */
+	bool sole : 1;       /* others' changes make events (backend/sole.h): ours need no looks */
+	uint16_t changers : 15; /* requests of ours that are changing its data */
+	uint16_t data_going : 1; /* its pages are about to be dropped, and nobody has waited for that */
 	uint32_t refs;
 	uint64_t nlookup;
 	struct inode_extra *extra;
@@ -189,9 +199,21 @@ enum inode_data { INODE_DATA_SAME, INODE_DATA_CHANGED, INODE_DATA_UNSETTLED };
 uint32_t inode_data_seq(struct inode_table *t, struct inode *i);
 /**
  * inode_data_check() - whether somebody else has changed the file since the state remembered; remembers @stx
+ * @waits: the caller drops the pages, if so, before he answers; then it has changed, too, when one who did not wait was told so since
  * UNSETTLED: requests of ours were changing it around that statx, so it tells nothing; nothing is remembered.
  */
-enum inode_data inode_data_check(struct inode_table *t, struct inode *i, const struct statx *stx, uint32_t seq);
+enum inode_data inode_data_check(struct inode_table *t, struct inode *i, const struct statx *stx, uint32_t seq, bool waits);
+/* While a file is sole, those who change it say so: coherence.c reads the events before inode_data_check() and before it relies on inode_sole(). */
+/** inode_sole() - it is. Thread: any. */
+bool inode_sole(struct inode_table *t, struct inode *i);
+/** inode_sole_begin() - it is from now on, unless *@events, which counts those others who were heard of, is no longer @events_seen. */
+void inode_sole_begin(struct inode_table *t, struct inode *i, const _Atomic uint64_t *events, uint64_t events_seen);
+/** inode_sole_lost() - somebody else was heard of: if it was sole, it is not, and its data are taken for changed. */
+void inode_sole_lost(struct inode_table *t, struct inode *i);
+/** inode_sole_end() - no more events will come. What is not known by a look is taken for changed. */
+void inode_sole_end(struct inode_table *t, struct inode *i);
+/** inode_change_end_sole() - as inode_change_end(), without a look; false, and nothing done: it is not sole, a look is needed. */
+bool inode_change_end_sole(struct inode_table *t, struct inode *i);
 /* Of a directory those fields hold what dir_cache.h asks for. */
 enum inode_dir { INODE_DIR_AS_LISTED, INODE_DIR_LIST, INODE_DIR_UNSETTLED };
 /**

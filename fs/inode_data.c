@@ -18,20 +18,26 @@ static bool data_equal(const struct inode *i, const struct statx *stx)
 
 static void remember(struct inode *i, const struct statx *stx)
 {
-	i->data_known = true;
+	if (i->data_state != DATA_FOREIGN)
+		i->data_state = DATA_KNOWN;
 	i->data_mtime_sec = stx->stx_mtime.tv_sec;
 	i->data_mtime_nsec = stx->stx_mtime.tv_nsec;
 	i->data_size = stx->stx_size;
 }
 
-enum inode_data inode_data_check(struct inode_table *t, struct inode *i, const struct statx *stx, uint32_t seq)
+enum inode_data inode_data_check(struct inode_table *t, struct inode *i, const struct statx *stx, uint32_t seq, bool waits)
 {
 	enum inode_data res = INODE_DATA_UNSETTLED;
 
 	pthread_mutex_lock(&t->lock);
 	if (!i->changers && i->data_seq == seq) {
 		/* nothing known: nothing was cached yet, or our own change was the last and could not be looked at */
-		res = !i->data_known || data_equal(i, stx) ? INODE_DATA_SAME : INODE_DATA_CHANGED;
+		res = i->data_state == DATA_FOREIGN || (i->data_state == DATA_KNOWN && !data_equal(i, stx)) ? INODE_DATA_CHANGED : INODE_DATA_SAME;
+		if (waits && i->data_going)
+			res = INODE_DATA_CHANGED;
+		if (waits || res == INODE_DATA_CHANGED)
+			i->data_going = !waits;
+		i->data_state = DATA_KNOWN;
 		remember(i, stx);
 	}
 	pthread_mutex_unlock(&t->lock);
@@ -45,7 +51,7 @@ enum inode_dir inode_dir_listing(struct inode_table *t, struct inode *i, const s
 
 	/* data_mtime is the directory's ctime, data_size the time of the listing */
 	pthread_mutex_lock(&t->lock);
-	if (i->data_known && i->data_mtime_sec == stx->stx_ctime.tv_sec && i->data_mtime_nsec == stx->stx_ctime.tv_nsec &&
+	if (i->data_state == DATA_KNOWN && i->data_mtime_sec == stx->stx_ctime.tv_sec && i->data_mtime_nsec == stx->stx_ctime.tv_nsec &&
 	    now_ns - i->data_size < keep_ns) {
 		res = INODE_DIR_AS_LISTED;
 	} else if (settled) {
@@ -54,7 +60,7 @@ enum inode_dir inode_dir_listing(struct inode_table *t, struct inode *i, const s
 		i->data_mtime_nsec = stx->stx_ctime.tv_nsec;
 		i->data_size = now_ns;
 	}
-	i->data_known = res != INODE_DIR_UNSETTLED;
+	i->data_state = res != INODE_DIR_UNSETTLED ? DATA_KNOWN : DATA_UNKNOWN;
 	pthread_mutex_unlock(&t->lock);
 	return res;
 }
@@ -91,13 +97,65 @@ bool inode_change_end(struct inode_table *t, struct inode *i, const struct statx
 	if (!again) {
 		if (i->changers == 1 && stx)
 			remember(i, stx);
-		else if (i->changers == 1)
-			i->data_known = false;
+		else if (i->changers == 1 && i->data_state != DATA_FOREIGN)
+			i->data_state = DATA_UNKNOWN;
 		i->changers--;
 		i->data_seq++;
 	}
 	pthread_mutex_unlock(&t->lock);
 	return !again;
+}
+
+bool inode_change_end_sole(struct inode_table *t, struct inode *i)
+{
+	bool sole;
+
+	pthread_mutex_lock(&t->lock);
+	assert(i->changers > 0);
+	sole = i->sole;
+	if (sole) {
+		i->data_state = DATA_OURS;
+		i->changers--;
+		i->data_seq++;
+	}
+	pthread_mutex_unlock(&t->lock);
+	return sole;
+}
+
+bool inode_sole(struct inode_table *t, struct inode *i)
+{
+	bool sole;
+
+	pthread_mutex_lock(&t->lock);
+	sole = i->sole;
+	pthread_mutex_unlock(&t->lock);
+	return sole;
+}
+
+void inode_sole_begin(struct inode_table *t, struct inode *i, const _Atomic uint64_t *events, uint64_t events_seen)
+{
+	pthread_mutex_lock(&t->lock);
+	/* who is counted later comes to inode_sole_lost() after this */
+	i->sole = atomic_load(events) == events_seen;
+	pthread_mutex_unlock(&t->lock);
+}
+
+void inode_sole_lost(struct inode_table *t, struct inode *i)
+{
+	pthread_mutex_lock(&t->lock);
+	if (i->sole)
+		i->data_state = DATA_FOREIGN;
+	i->sole = false;
+	pthread_mutex_unlock(&t->lock);
+}
+
+void inode_sole_end(struct inode_table *t, struct inode *i)
+{
+	pthread_mutex_lock(&t->lock);
+	if (i->data_state == DATA_OURS)
+		i->data_state = DATA_FOREIGN;
+	i->sole = false;
+	pthread_mutex_unlock(&t->lock);
 }
 
 uint32_t inode_opens(struct inode_table *t, struct inode *i)

@@ -42,7 +42,9 @@ int inode_keep(struct inode_table *t, struct inode *i)
 		assert(fd < 0);
 	}
 	fd = inode_fd_detach(t, i);
-	i->data_known = i->cached = false; /* the kernel's pages and listings of it have gone */
+	i->cached = false;
+	i->data_going = 0; /* the kernel's pages and listings of it have gone */
+	i->data_state = DATA_UNKNOWN;
 	i->kept = true;
 	i->lru_prev = 0;
 	i->lru_next = t->kept_head;

@@ -181,9 +181,11 @@ void mount_close(struct mount *m)
 	m->locks = NULL;
 	m->handles = NULL;
 	m->inodes = NULL;
-	for (uint32_t n = 0; n < atomic_load(&m->backing_count); n++)
+	for (uint32_t n = 0; n < atomic_load(&m->backing_count); n++) {
+		sole_destroy(m->backing[n].sole);
 		if (m->backing[n].mount_fd >= 0)
 			(void)close(m->backing[n].mount_fd); /* read only */
+	}
 	atomic_store(&m->backing_count, 0);
 }
 

@@ -218,7 +218,7 @@ static void open_stated(struct op *op)
 		return;
 	}
 	if (r->inode->type == S_IFREG)
-		s->same_data = inode_data_check(r->mount->inodes, r->inode, &s->stx, r->data_seq) != INODE_DATA_CHANGED;
+		s->same_data = coherence_data_check(r->mount, r->inode, &s->stx, r->data_seq, true) != INODE_DATA_CHANGED;
 	join(r, r->inode, open_joined);
 }
 
@@ -391,7 +391,7 @@ static void create_identified(struct child *c)
 		request_reply_err(r, c->res);
 		return;
 	}
-	(void)inode_data_check(r->mount->inodes, c->inode, &c->stx, inode_data_seq(r->mount->inodes, c->inode)); /* remembers it */
+	(void)inode_data_check(r->mount->inodes, c->inode, &c->stx, inode_data_seq(r->mount->inodes, c->inode), false); /* remembers it */
 	join(r, c->inode, create_joined);
 }
 

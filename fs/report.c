@@ -23,10 +23,11 @@ struct totals {
 	struct histogram latency[UAPI_FUSE_OPCODE_MAX];
 	uint64_t errors[UAPI_FUSE_OPCODE_MAX];
 	uint64_t requests, requests_uring, kicks, replies_lost, bytes_read, bytes_written, in_flight, in_flight_max, bad_requests, interrupts,
-		lookups_hot, lookups_cold, lookups_again, dirs_listed, dirs_kept, dirs_ahead, names_ahead, passthrough_opens, passthrough_not[PASSTHROUGH_NOT_COUNT],
+		lookups_hot, lookups_cold, lookups_again, dirs_listed, dirs_kept, sole_changes, dirs_ahead, names_ahead, passthrough_opens, passthrough_not[PASSTHROUGH_NOT_COUNT],
 		dontcache, dontcache_refused, zero_copy_reads, zero_copy_writes, zero_copy_bytes, zero_copy_around, zero_copy_cleared, zero_copy_not;
 	uint64_t moves, away_ns, idle_class, idle_switches, idle_ns, idle_starved, idle_contended; /* placement_*.h */
 	uint64_t inodes, inodes_max, inodes_kept, inode_fds, inode_memory, handles;
+	struct sole_figures sole;
 	struct ring_stats ring;
 	struct worker_stats workers;
 };
@@ -66,6 +67,7 @@ static void sum_thread(struct totals *s, const struct server_thread *thread)
 	s->zero_copy_around += stats_get(&t->zero_copy_around);
 	s->zero_copy_cleared += stats_get(&t->zero_copy_cleared);
 	s->zero_copy_not += stats_get(&t->zero_copy_not);
+	s->sole_changes += stats_get(&t->sole_changes);
 	s->passthrough_opens += stats_get(&t->passthrough_opens);
 	for (unsigned n = 0; n < PASSTHROUGH_NOT_COUNT; n++)
 		s->passthrough_not[n] += stats_get(&t->passthrough_not[n]);
@@ -98,6 +100,8 @@ static struct totals *sum(const struct server *srv)
 		s->inode_fds += i.fds;
 		s->inode_memory += i.memory_bytes;
 		s->handles += handle_table_count(srv->mounts[n]->handles);
+		for (uint32_t k = 0; k < atomic_load(&srv->mounts[n]->backing_count); k++)
+			sole_figures_add(srv->mounts[n]->backing[k].sole, &s->sole);
 	}
 	backend_worker_stats(srv->backend, &s->workers);
 	return s;
@@ -115,6 +119,10 @@ static unsigned data_figures(const struct totals *s, struct figure *f)
 		{ "zero_copy_around", s->zero_copy_around },
 		{ "zero_copy_cleared", s->zero_copy_cleared },
 		{ "zero_copy_not", s->zero_copy_not },
+		{ "sole_files", s->sole.files },
+		{ "sole_taken", s->sole.taken },
+		{ "sole_lost", s->sole.lost },
+		{ "sole_changes", s->sole_changes },
 		{ "passthrough_opens", s->passthrough_opens },
 		{ "passthrough_not_mixed", s->passthrough_not[PASSTHROUGH_NOT_MIXED] },
 		{ "passthrough_not_stacked", s->passthrough_not[PASSTHROUGH_NOT_STACKED] },

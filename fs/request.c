@@ -339,6 +339,7 @@ void request_close_handle(struct server_thread *t, struct mount *m, struct handl
 	dir_cache_closed(m->server, h);
 	if (h->writable)
 		server_space_coming(m->server);
+	coherence_closing(m, i, h->file.fd);
 	durability_put(h->dfile, h->file.fd);
 	bfile_close(t->ring, &h->file, how);
 	if (h->has_direct)

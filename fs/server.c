@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "backend/util/cleanup.h"
+#include "fs/coherence.h"
 #include "fs/session.h"
 
 /** A file with so many blocks of 512 bytes is freed in the time of a quick call. */
@@ -185,6 +186,7 @@ static void backing_probe(struct mount *m, struct backing_fs *b, int fd)
 	b->mount_fd = -1;
 	(void)durability_create(m->server->backend, fd, (enum durability_policy)m->server->opt.fsync, m->server->faults, &b->durable); /* none: the kernel's sync */
 	kind_probe(b, fd);
+	coherence_backing(m, b);
 	if (!b->local)
 		atomic_store(&m->server->remote, true);
 	b->handles = sys_name_to_handle(fd, "", AT_EMPTY_PATH, &fh.h, &mount_id) == 0;

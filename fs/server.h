@@ -50,6 +50,9 @@ struct backing_fs {
 	bool in_memory;      /* O_DIRECT waits for no disk either */
 	bool local;          /* on a disk of this machine, or in its memory: calls are mostly quick (OPF_QUICK) */
 	struct durability *durable; /* the backend's; NULL: no memory for it */
+	struct sole *sole;   /* coherence.c; NULL: every change of ours is followed by a look */
+	_Atomic bool sole_refused; /* the kernel does not let us watch files here */
+	_Atomic uint64_t sole_look_ns; /* the last reading of its events, monotonic */
 };
 
 struct channel {
@@ -115,6 +118,7 @@ struct thread_stats {
 	/* zero_copy.h: requests whose pages were in a slot, and their bytes; of them: data that went by way of memory; reads whose rest
 	   was cleared. READs and WRITEs in the queue's pool: their file was not opened for it */
 	_Atomic uint64_t zero_copy_reads, zero_copy_writes, zero_copy_bytes, zero_copy_around, zero_copy_cleared, zero_copy_not;
+	_Atomic uint64_t sole_changes; /* changes of data without a look at the file */
 	_Atomic uint64_t lookups_hot, lookups_cold; /* answered at once; by waiting for the disk */
 	_Atomic uint64_t dirs_listed, dirs_kept; /* opens of directories: the kernel is to keep the names; it has them */
 	_Atomic uint64_t dirs_ahead, names_ahead; /* listings begun to be worked ahead of; names looked up so */
@@ -167,6 +171,7 @@ struct server {
 	unsigned threads_count;
 	struct notifier *notifier; /* coherence.h */
 	struct mount *mounts[MOUNTS_MAX];
+	_Atomic bool several_mounts; /* there are submounts, or one is about to be made */
 	unsigned mounts_count;
 	int event_fd;             /* threads -> main: a channel has ended */
 	int proc_fd;              /* /proc/self/fd */

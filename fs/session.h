@@ -29,6 +29,7 @@ enum session_deny {
 	SESSION_DENY_URING = 1 << 8,
 	SESSION_DENY_IDLE_CLASS = 1 << 9, /* not of FUSE: placement_class.h */
 	SESSION_DENY_ZERO_COPY = 1 << 10,
+	SESSION_DENY_SOLE = 1 << 11, /* not of FUSE: coherence.c */
 };
 
 /**

@@ -68,6 +68,7 @@ static void show(struct server *srv, const char *rel)
 		return;
 	}
 	snprintf(target, sizeof(target), "/proc/self/fd/%d", target_fd);
+	atomic_store(&srv->several_mounts, true); /* it may show a directory of SOURCE again: coherence.c */
 	res = mount_create(srv, root_fd, mountpoint, target, name, &srv->mounts[srv->mounts_count], err, sizeof(err));
 	if (res < 0) {
 		log_warning("%s: the filesystem mounted there is shown without a device of its own: %s", name, err);

@@ -505,8 +505,51 @@ static void test_threads(void)
 	}
 }
 
+/* While a file is sole our own changes need no look, and nobody's change is taken for one of ours. */
+static void test_sole(void)
+{
+	struct inode_table *t = table(false);
+	struct inode *i = inode_get(t, add(t, 77, inode_get(t, INODE_ROOT), "s", -1));
+	struct statx first = { .stx_mtime = { .tv_sec = 1 }, .stx_size = 5 }, second = { .stx_mtime = { .tv_sec = 2 }, .stx_size = 5 };
+	_Atomic uint64_t events = 7;
+
+	CHECK_EQ(inode_data_check(t, i, &first, inode_data_seq(t, i), true), INODE_DATA_SAME);
+	inode_sole_begin(t, i, &events, 6);
+	CHECK(!inode_sole(t, i)); /* somebody came meanwhile */
+	inode_sole_begin(t, i, &events, 7);
+	CHECK(inode_sole(t, i));
+	(void)inode_change_begin(t, i);
+	CHECK_EQ(inode_data_check(t, i, &second, inode_data_seq(t, i), true), INODE_DATA_UNSETTLED);
+	CHECK(inode_change_end_sole(t, i));
+	CHECK_EQ(inode_data_check(t, i, &second, inode_data_seq(t, i), true), INODE_DATA_SAME);  /* it was we */
+	CHECK_EQ(inode_data_check(t, i, &first, inode_data_seq(t, i), true), INODE_DATA_CHANGED); /* and this was not */
+	/* others are heard of while a change of ours is under way: that one ends with a look, and hides nothing */
+	(void)inode_change_begin(t, i);
+	inode_sole_lost(t, i);
+	CHECK(!inode_sole(t, i) && !inode_change_end_sole(t, i));
+	CHECK(inode_change_end(t, i, &second, inode_data_seq(t, i)));
+	CHECK_EQ(inode_data_check(t, i, &second, inode_data_seq(t, i), true), INODE_DATA_CHANGED);
+	CHECK_EQ(inode_data_check(t, i, &second, inode_data_seq(t, i), true), INODE_DATA_SAME);
+	inode_sole_lost(t, i); /* who is not sole looks at times */
+	CHECK_EQ(inode_data_check(t, i, &second, inode_data_seq(t, i), true), INODE_DATA_SAME);
+	/* a writer finds it changed, and drops the pages without waiting: who then asks must wait */
+	CHECK_EQ(inode_data_check(t, i, &first, inode_data_seq(t, i), false), INODE_DATA_CHANGED);
+	CHECK_EQ(inode_data_check(t, i, &first, inode_data_seq(t, i), false), INODE_DATA_SAME);
+	CHECK_EQ(inode_data_check(t, i, &first, inode_data_seq(t, i), true), INODE_DATA_CHANGED);
+	CHECK_EQ(inode_data_check(t, i, &first, inode_data_seq(t, i), true), INODE_DATA_SAME);
+	/* no more events, and no look after the last change of ours */
+	inode_sole_begin(t, i, &events, 7);
+	(void)inode_change_begin(t, i);
+	CHECK(inode_change_end_sole(t, i));
+	inode_sole_end(t, i);
+	CHECK_EQ(inode_data_check(t, i, &second, inode_data_seq(t, i), true), INODE_DATA_CHANGED);
+	(void)inode_put(t, i);
+	inode_table_destroy(t);
+}
+
 int main(void)
 {
+	test_sole();
 	CHECK_LE(sizeof(struct inode), 128);
 	CHECK_EQ(32 * sizeof(struct inode) % 4096, 0); /* groups of records are whole pages: madvise() gives them back */
 	test_counts();
