@@ -175,7 +175,8 @@ void placement_class_turn(struct server_thread *t)
 		return;
 	arrivals = requests - c->window_requests;
 	idle = atomic_load_explicit(&c->idle, memory_order_relaxed);
-	stay = placement_class_shallow(c->window_turns, arrivals, idle) == idle;
+	/* who serves queues of others is to be found on his CPU */
+	stay = (placement_class_shallow(c->window_turns, arrivals, idle) && !placement_share_on(t->server)) == idle;
 	c->window_requests = requests;
 	c->window_turns = 0;
 	if (stay || t->cpu < 0 || !c->figures)

@@ -25,7 +25,7 @@ struct totals {
 	uint64_t requests, requests_uring, kicks, replies_lost, bytes_read, bytes_written, in_flight, in_flight_max, bad_requests, interrupts,
 		lookups_hot, lookups_cold, lookups_again, dirs_listed, dirs_kept, sole_changes, dirs_ahead, names_ahead, passthrough_opens, passthrough_not[PASSTHROUGH_NOT_COUNT],
 		dontcache, dontcache_refused, zero_copy_reads, zero_copy_writes, zero_copy_bytes, zero_copy_around, zero_copy_cleared, zero_copy_not;
-	uint64_t moves, away_ns, idle_class, idle_switches, idle_ns, idle_starved, idle_contended; /* placement_*.h */
+	uint64_t moves, given, idle_class, idle_switches, idle_ns, idle_starved, idle_contended; /* placement_*.h */
 	uint64_t inodes, inodes_max, inodes_kept, inode_fds, inode_memory, handles;
 	struct sole_figures sole;
 	struct ring_stats ring;
@@ -44,7 +44,7 @@ static void sum_thread(struct totals *s, const struct server_thread *thread)
 	s->requests_uring += stats_get(&t->requests_uring);
 	s->kicks += stats_get(&t->kicks);
 	s->moves += stats_get(&thread->place.moves);
-	s->away_ns += stats_get(&thread->place.away_ns);
+	s->given += stats_get(&thread->share.given);
 	s->idle_class += atomic_load(&thread->class.idle);
 	s->idle_switches += stats_get(&thread->class.switches);
 	s->idle_ns += stats_get(&thread->class.idle_ns);
@@ -139,7 +139,10 @@ static unsigned placement_figures(const struct server *srv, const struct totals 
 	const struct figure all[] = {
 		{ "placement_changes", srv->placement ? placement_changes(srv->placement) : 0 },
 		{ "placement_moves", s->moves },
-		{ "placement_away_ms", s->away_ns / 1000000 },
+		{ "placement_shared", placement_share_on(srv) },
+		{ "placement_shared_switches", stats_get(&srv->share.moves) },
+		{ "placement_shared_ms", placement_share_ms(srv) },
+		{ "placement_shared_entries", s->given },
 		{ "placement_idle_class", s->idle_class },
 		{ "placement_idle_switches", s->idle_switches },
 		{ "placement_idle_ms", s->idle_ns / 1000000 },
@@ -348,6 +351,10 @@ void report_start(const struct server *srv)
 		log_info("serving threads do not step back for their callers (SCHED_IDLE): %s", placement_guard_why(srv));
 	else
 		log_info("serving threads step back for their callers (SCHED_IDLE) while requests are few and nobody else wants their CPU");
+	if (m->uring && placement_share_why(srv)[0])
+		log_info("serving threads do not share their queues: %s", placement_share_why(srv));
+	else if (m->uring)
+		log_info("serving threads share their queues while a caller keeps many requests under way and that is faster%s", m->zero_copy ? ", but those of zero-copy" : "");
 	if (!libfuse_io_custom())
 		log_info("this libfuse was built without custom I/O: its replies are taken at writev(2)");
 	if (srv->opt.deny)

@@ -52,6 +52,7 @@ static void register_some(struct server_thread *t, unsigned count)
 	if (!n || ring_register_buffers(t->ring, iov, n) < 0)
 		return; /* refused (memory lock limit): they work unregistered; the features line says so */
 	t->registered_count = n;
+	t->buffers_version++;
 	n = 0;
 	for (r = t->requests_free; r && n < t->registered_count; r = r->next_free)
 		r->buf_index = (int32_t)n++;
@@ -67,6 +68,7 @@ int request_pool_slots(struct server_thread *t, unsigned count)
 	for (struct request *r = t->requests; r; r = r->next_all)
 		r->buf_index = -1;
 	t->registered_count = 0;
+	t->buffers_version++;
 	res = ring_register_buffers(t->ring, iov, count);
 	free(iov);
 	if (!count || res < 0)
@@ -147,4 +149,29 @@ void request_pool_unkeep(struct request *r)
 	r->thread->requests_kept--;
 	r->entry = NULL;
 	request_pool_put(r);
+}
+
+void request_pool_leave(struct request *r)
+{
+	struct server_thread *t = r->thread;
+	struct request **at = &t->requests;
+
+	while (*at != r)
+		at = &(*at)->next_all;
+	*at = r->next_all;
+	t->requests_count--;
+	t->requests_kept--;
+	r->buf_index = -1; /* of that thread's ring */
+}
+
+void request_pool_join(struct request *r, struct channel *c)
+{
+	struct server_thread *t = c->thread;
+
+	r->thread = t;
+	r->channel = c;
+	r->next_all = t->requests;
+	t->requests = r;
+	t->requests_count++;
+	t->requests_kept++;
 }

@@ -35,5 +35,9 @@ void request_pool_put(struct request *r);
  */
 struct request *request_pool_keep(struct channel *c);
 void request_pool_unkeep(struct request *r);
+/** request_pool_leave() - @r, which is kept and free, is about to go to another thread; its payload is not in the ring's buffer table any more. Thread: owner. */
+void request_pool_leave(struct request *r);
+/** request_pool_join() - it belongs to @c and its thread, which has kept it. Thread: the new owner. */
+void request_pool_join(struct request *r, struct channel *c);
 
 #endif

@@ -23,9 +23,9 @@
  *
  * Commands that wait in the kernel cannot be called back while the connection lives: they end with the ring.
  */
-static bool channel_over(const struct channel *c)
+static bool channel_over(struct channel *c)
 {
-	return ((c->ended && !c->held) || c->stopping) && !c->requests_live && !c->poll;
+	return ((c->ended && !c->held) || c->stopping) && !c->requests_live && !c->poll && uring_share_close(c);
 }
 
 static void channel_close(struct channel *c)
@@ -108,6 +108,7 @@ static void *serve(void *arg)
 		t->clock_ns = 0;
 		res = ring_wait(t->ring, !more);
 		placement_cpu_turn(t);
+		placement_share_turn(t);
 		dir_cache_turn(t);
 		placement_class_turn(t);
 		if (res < 0 && res != -EINTR && res != -EAGAIN && res != -EBUSY) {
@@ -122,7 +123,6 @@ static void *serve(void *arg)
 		;
 	if (t->ring)
 		ring_destroy(t->ring);
-	placement_cpu_fini(t);
 	transport_uring_free(t); /* the kernel holds none any more */
 	zero_copy_slots_free(t);
 	request_pool_destroy(t);

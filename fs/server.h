@@ -26,6 +26,7 @@
 #include "fs/options.h"
 #include "fs/placement_class.h"
 #include "fs/placement_cpu.h"
+#include "fs/placement_share.h"
 #include "fs/passthrough.h"
 #include "fs/zero_copy.h"
 
@@ -38,6 +39,7 @@ struct placement;
 struct request;
 struct transport;
 struct uring_channel;
+struct uring_entry;
 struct fuse_session;
 
 /** A filesystem that files of a mount lie on. Constant once published in backing_count. */
@@ -73,6 +75,10 @@ struct channel {
 	struct ring_post post;    /* main -> thread: add this channel */
 	struct ring_post stop_post; /* main -> thread: stop it */
 	bool stop_posted;         /* main's */
+	/* transport_uring_share.c: entries that other threads hand over */
+	pthread_mutex_t given_lock; /* of the next two */
+	_Atomic(struct uring_entry *) given; /* looked at without */
+	bool given_closed;
 };
 
 struct mount {
@@ -135,12 +141,14 @@ struct server_thread {
 	struct request *requests, *requests_free;
 	size_t slot_size;
 	unsigned requests_count, registered_count;
+	unsigned buffers_version; /* changes with the ring's buffer table */
 	unsigned requests_kept;   /* that belong to ring entries */
 	/* transport_uring.h */
 	struct uring_channel *uring_left; /* closed while the kernel still held commands of them */
 	struct zero_copy_slots slots;
 	unsigned uring_held;      /* commands in the kernel that end with a request, or with the ring */
 	struct place place;       /* placement_cpu.h */
+	struct place_share_thread share; /* placement_share.h */
 	struct place_class class; /* placement_class.h */
 	_Atomic uint64_t uring_entries; /* ring entries; one writer */
 	int cpu;                  /* that it is pinned to, or -1 */
@@ -162,6 +170,7 @@ struct server {
 	struct backend *backend;
 	struct fd_budget budget;
 	struct placement *placement; /* placement.h */
+	struct place_share share; /* placement_share.h */
 	struct place_guard *guard; /* placement_class.h; while threads serve */
 	bool root;                /* acts as the caller (CAP_SETUID) */
 	bool open_handles;        /* open_by_handle_at(2) is allowed */

@@ -51,6 +51,9 @@ int uring_entry_add(struct uring_channel *u, struct uring_queue *q)
 	e->queue = q;
 	e->slot = slot;
 	e->r->entry = e;
+	e->home = t;
+	e->home_buffers = t->buffers_version;
+	e->home_buf_index = e->r->buf_index;
 	e->head = (struct uapi_fuse_uring_req_header *)(void *)((char *)e->r->payload - HEAD_PAGE);
 	e->iov[0] = (struct iovec){ e->head, sizeof(*e->head) };
 	if (!q->pool)
@@ -73,7 +76,8 @@ void uring_entry_drop(struct uring_entry *e)
 	*at = e->next;
 	e->queue->entries--;
 	atomic_store_explicit(&t->uring_entries, stats_get(&t->uring_entries) - 1, memory_order_relaxed);
-	ring_op_put(e->op);
+	if (e->op) /* one that has come from another thread, too late, has none */
+		ring_op_put(e->op);
 	request_pool_unkeep(e->r);
 	if (e->slot)
 		zero_copy_slot_put(t, e->slot);
@@ -116,6 +120,11 @@ static void command(struct uring_entry *e, uint32_t what)
 void uring_entry_register(struct uring_entry *e)
 {
 	command(e, UAPI_FUSE_IO_URING_CMD_REGISTER);
+}
+
+void uring_entry_commit(struct uring_entry *e)
+{
+	command(e, UAPI_FUSE_IO_URING_CMD_COMMIT_AND_FETCH);
 }
 
 /* ---- a request ------------------------------------------------------------------- */
@@ -173,7 +182,8 @@ static void arrived(struct uring_entry *e)
 		return;
 	}
 	stats_add(&st->requests_uring, 1);
-	placement_cpu_caller(e->r->thread, e->queue->qid);
+	if (!e->queue->guest)
+		placement_cpu_caller(e->r->thread, e->queue->qid);
 	if (in.opcode == FUSE_SETLKW && e->queue->piled) /* it may come from the pile, and there may be more behind it */
 		uring_kick_wanted(e->uring, e->queue);
 	request_receive(e->r, message, len);
@@ -220,7 +230,7 @@ static void command_done(struct op *op)
 	int64_t res = op->res;
 
 	op_reuse(op); /* kept for the entry's next command */
-	if (--e->queue->in_kernel == 0) {
+	if (--e->queue->in_kernel == 0 && !e->queue->guest) {
 		u->starved = true;
 		uring_kick_wanted(u, e->queue);
 	}
@@ -277,7 +287,8 @@ static void uring_end(struct request *r)
 	}
 	if (!e->answered) /* what wants no reply does not come this way; but an entry never stays behind */
 		answer_with(e, r->in->unique, 0);
-	command(e, UAPI_FUSE_IO_URING_CMD_COMMIT_AND_FETCH);
+	if (!uring_share_end(e))
+		uring_entry_commit(e);
 }
 
 /**
@@ -290,10 +301,10 @@ static bool grow(struct uring_channel *u, struct uring_queue *q, unsigned waitin
 	const struct server_thread *t = u->channel->thread;
 	unsigned most = t->server->opt.queue_depth + waiting, add = q->entries ? q->entries : 1;
 
-	if (q->entries >= most || (u->grow_after_ns && stats_now_ns() < u->grow_after_ns))
+	if (q->entries + q->lent >= most || (u->grow_after_ns && stats_now_ns() < u->grow_after_ns))
 		return false;
-	if (add > most - q->entries)
-		add = most - q->entries;
+	if (add > most - q->entries - q->lent)
+		add = most - q->entries - q->lent;
 	while (add-- > 0 && uring_entry_add(u, q) == 0)
 		uring_entry_register(u->entries);
 	return q->in_kernel > 0;
@@ -303,9 +314,13 @@ static bool uring_poll(struct channel *c)
 {
 	struct uring_channel *u = c->uring;
 
+	bool more;
+
 	u->turn++;
+	uring_share_move(u);
+	more = uring_share_take(u);
 	if (c->ended || c->stopping)
-		return false;
+		return more;
 	if (u->starved) {
 		u->starved = false;
 		for (unsigned n = 0; n < u->queues_count; n++)
@@ -314,7 +329,7 @@ static bool uring_poll(struct channel *c)
 	}
 	if (u->kick_wait_ns)
 		uring_kick(u);
-	return false;
+	return more;
 }
 
 static bool uring_may_wait(struct request *r)

@@ -41,6 +41,8 @@ struct uring_queue {
 	unsigned entries;   /* in all */
 	unsigned in_kernel; /* that wait for a request */
 	uint32_t command_turn; /* of the channel, when the last command was queued */
+	unsigned lent;      /* of this thread's own queue: that other threads have, or had when the connection ended */
+	bool guest;         /* another thread's queue: entries here are lent. transport_uring_share.c */
 	bool piled;         /* there was none of them at some time: requests may lie behind others */
 	/* zero_copy.h; transport_uring_pool.c */
 	char *pool;         /* payload buffers of which the kernel picks one for a request; NULL: each entry has its own */
@@ -59,6 +61,10 @@ struct uring_entry {
 	struct uapi_fuse_uring_req_header *head; /* one page in front of the request's payload */
 	struct uapi_fuse_uring_cmd_req cmd;
 	struct iovec iov[2];
+	struct uring_entry *moving; /* next one of the channel that is to be handed over */
+	struct server_thread *home; /* that made it */
+	unsigned home_buffers;     /* its buffers_version then */
+	int32_t home_buf_index;    /* of the request there */
 	int slot;                  /* in the ring's buffer table, for the callers' pages; 0: none */
 	char *at;                  /* where the data of a reply go */
 	size_t at_size;            /* bytes; 0: into the slot only */
@@ -74,8 +80,10 @@ struct uring_channel {
 	struct channel *channel;
 	struct bfile file;         /* a descriptor of the connection */
 	struct uring_queue *queues;
-	unsigned queues_count;
+	unsigned queues_count;     /* this thread's own */
+	unsigned guests_count;     /* behind them: queues of which it has entries of others */
 	struct uring_entry *entries;
+	struct uring_entry *moving; /* of them: answered in this turn, and to be handed over */
 	uint32_t turn;             /* of the ring, counted by transport->poll() */
 	bool starved;              /* a queue may have no entry in the kernel */
 	bool closed;
@@ -144,6 +152,8 @@ int uring_entry_add(struct uring_channel *u, struct uring_queue *q);
 void uring_entry_drop(struct uring_entry *e);
 /** uring_entry_register() - give a new entry to the kernel. Thread: owner. */
 void uring_entry_register(struct uring_entry *e);
+/** uring_entry_commit() - send the answer that is in it, and wait for the next request. Thread: owner. */
+void uring_entry_commit(struct uring_entry *e);
 /** uring_channel_free() - @u has no entry any more (or its ring has gone with them). Thread: owner. */
 void uring_channel_free(struct uring_channel *u);
 /** uring_kick_wanted() - all entries of @q are in our hands, or one more request came that may wait for a lock. Thread: owner. */
@@ -152,6 +162,25 @@ void uring_kick_wanted(struct uring_channel *u, struct uring_queue *q);
 void uring_kick(struct uring_channel *u);
 /** uring_kick_end() - forget those under way. Thread: owner. */
 void uring_kick_end(struct uring_channel *u);
+
+/* ---- transport_uring_share.c: entries that go from thread to thread --------------- */
+
+/**
+ * uring_share_end() - @e holds an answer: is it to be sent by another thread, which then has the entry?
+ * placement_share.h decides. Until the turn's end it stays here: who has answered may still look at the request.
+ * Thread: owner.  Return: true: uring_share_move() is to see to it
+ */
+bool uring_share_end(struct uring_entry *e);
+/** uring_share_move() - hand over those of the last turn. Thread: owner, between two turns. */
+void uring_share_move(struct uring_channel *u);
+/** uring_share_take() - those that others have handed to this channel; their answers are sent. Thread: owner.  Return: true: there are
+ *  more, for which no op was free */
+bool uring_share_take(struct uring_channel *u);
+/** uring_share_close() - none is on its way to @c, and from now on none will be. Thread: owner.  Return: false: one is */
+bool uring_share_close(struct channel *c);
+
+/* ---- the end ---------------------------------------------------------------------- */
+
 /** transport_uring_free() - what closed channels left to the end of the ring, which has been. Thread: owner. */
 void transport_uring_free(struct server_thread *t);
 

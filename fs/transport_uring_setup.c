@@ -129,6 +129,7 @@ static int drop(struct server_thread *t, void *arg)
 		uring_entry_drop(c->uring->entries);
 	uring_channel_free(c->uring);
 	c->uring = NULL;
+	c->given_closed = true; /* no thread serves yet */
 	return 0;
 }
 
@@ -166,7 +167,7 @@ static int prepare(struct server_thread *t, void *arg)
 	struct channel *c = channel_of(t, m);
 	int res;
 
-	*c = (struct channel){ .thread = t, .mount = m, .transport = &transport_uring, .fd = -1 };
+	*c = (struct channel){ .thread = t, .mount = m, .transport = &transport_uring, .fd = -1, .given_lock = PTHREAD_MUTEX_INITIALIZER };
 	c->uring = calloc(1, sizeof(*c->uring));
 	if (!c->uring)
 		return -ENOMEM;

@@ -1,90 +1,114 @@
 /* SPDX-License-Identifier: MIT */
-/* What a window of turns means for a thread's place and class, which CPU is idle, who starves, and how CPU lists are read. */
+/* What a window of turns means for a thread's place and class, when queues are shared, who starves, and how CPU lists are read. */
 #include "fs/placement_class.h"
 #include "fs/placement_cpu.h"
+#include "fs/placement_share.h"
 #include "fs/transport_uring.h"
 #include "test.h"
 
 #define MS 1000000u
 
-static struct place at_home(void)
+static void follows(void)
 {
-	return (struct place){ .home = 0, .at = 0, .caller = -1, .pause_ns = 50 * MS };
+	CHECK(placement_cpu_goal(0, 0, 64, 64, 0) == -1);   /* at home with its caller */
+	CHECK(placement_cpu_goal(0, 0, 64, 64, 3) == 3);    /* only queue 3 has callers */
+	CHECK(placement_cpu_goal(0, 0, 64, 64, PLACE_CALLER_SEVERAL) == -1);
+	CHECK(placement_cpu_goal(0, 0, 64, 640, 3) == -1);  /* large batches: as well from elsewhere */
+	CHECK(placement_cpu_goal(1, 0, 64, 640, 1) == 1);   /* its CPU was offline */
+	CHECK(placement_cpu_goal(1, 0, 64, 64, PLACE_CALLER_NONE) == 1);
 }
 
-static enum place_verdict window(struct place *p, unsigned turns, unsigned arrivals, uint64_t now_ms, bool contended, int caller)
-{
-	const struct place_window w = { .turns = turns, .arrivals = arrivals, .now_ns = now_ms * MS, .spent_ns = 5 * MS, .contended = contended, .caller = caller };
+/* ---- sharing queues ---------------------------------------------------------------- */
 
-	return placement_cpu_judge(p, &w);
+static struct share_sample share_now;
+
+/** later() - the verdict @ms later, at @rate requests a millisecond in batches of @batch. */
+static enum share_verdict later(struct share_judge *j, unsigned ms, unsigned rate, unsigned batch)
+{
+	share_now.now_ns += (uint64_t)ms * MS;
+	share_now.requests += (uint64_t)ms * rate;
+	share_now.turns += (uint64_t)ms * rate / batch;
+	return placement_share_judge(j, &share_now, batch >= 4);
 }
 
-static void goes_and_comes(void)
+/** shared() - a judge who has found that sharing pays. */
+static struct share_judge shared(void)
 {
-	struct place p = at_home();
+	struct share_judge j = { 0 };
 
-	CHECK(window(&p, 64, 64, 1000, false, 0) == PLACE_STAY);  /* one at a time */
-	CHECK(window(&p, 64, 640, 1010, false, 0) == PLACE_SEARCH); /* deep: note who is idle */
-	p.deep_ns = 1010 * MS;
-	CHECK(window(&p, 64, 640, 1020, false, 0) == PLACE_STAY); /* not for long enough */
-	CHECK(window(&p, 64, 640, 1050, false, 0) == PLACE_SEARCH);
-	CHECK(window(&p, 64, 64, 1060, false, 0) == PLACE_STAY && p.deep_ns == 0); /* shallow between: from the beginning */
-	placement_cpu_moved(&p, 1, 1100 * MS);
-	CHECK(p.at == 1 && p.home == 0 && stats_get(&p.moves) == 1);
-	CHECK(window(&p, 64, 640, 1200, false, 0) == PLACE_STAY);
-	CHECK(window(&p, 64, 64, 1300, false, 0) == PLACE_STAY);  /* one shallow window is nothing */
-	CHECK(window(&p, 64, 640, 1310, false, 0) == PLACE_STAY);
-	CHECK(window(&p, 64, 64, 1320, false, 0) == PLACE_STAY);
-	CHECK(window(&p, 64, 64, 1330, false, 0) == PLACE_GO_HOME);
-	placement_cpu_moved(&p, 0, 1330 * MS);
-	CHECK(p.at == 0 && stats_get(&p.away_ns) == 230ull * MS);
+	share_now = (struct share_sample){ .now_ns = 1000ull * MS };
+	CHECK(later(&j, 1, 100, 1) == SHARE_STAY && j.phase == SHARE_HOME); /* one at a time */
+	CHECK(later(&j, 1, 100, 8) == SHARE_LOOK_IDLE);
+	CHECK(later(&j, 20, 100, 8) == SHARE_STAY); /* not long enough */
+	CHECK(later(&j, 20, 100, 8) == SHARE_IDLE_SINCE);
+	CHECK(placement_share_helpers(&j, &share_now, 1) == SHARE_CHANGED && j.level == 1);
+	CHECK(later(&j, 11, 50, 2) == SHARE_STAY && j.phase == SHARE_TRIED); /* settling does not count */
+	CHECK(later(&j, 31, 130, 2) == SHARE_STAY && j.phase == SHARE_KEPT && j.level == 1);
+	return j;
 }
 
-static void hysteresis(void)
+static void share_goes_and_comes(void)
 {
-	struct place p = at_home();
+	struct share_judge j = shared();
 
-	placement_cpu_moved(&p, 1, 1000 * MS);
-	placement_cpu_moved(&p, 0, 1010 * MS); /* soon taken back */
-	CHECK(p.pause_ns == 100ull * MS);
-	CHECK(window(&p, 64, 640, 1100, false, 0) == PLACE_STAY);
-	CHECK(window(&p, 64, 640, 1111, false, 0) == PLACE_SEARCH);
-	for (unsigned n = 0; n < 20; n++) {
-		placement_cpu_moved(&p, 1, 2000 * MS);
-		placement_cpu_moved(&p, 0, 2010 * MS);
+	CHECK(later(&j, 31, 130, 2) == SHARE_LOOK_IDLE); /* is there another one? */
+	CHECK(later(&j, 31, 130, 2) == SHARE_IDLE_SINCE);
+	CHECK(placement_share_helpers(&j, &share_now, 1) == SHARE_STAY && j.level == 1);
+	for (unsigned n = 0; n < 20; n++) /* who helps finds small batches, though not of one */
+		CHECK(later(&j, 31, 130, 2) == SHARE_STAY && j.level == 1);
+	CHECK(later(&j, 31, 130, 1) == SHARE_STAY); /* once is nothing */
+	CHECK(later(&j, 31, 130, 1) == SHARE_CHANGED && j.level == 0 && j.phase == SHARE_HOME);
+	CHECK(later(&j, 10, 100, 8) == SHARE_STAY); /* not at once again */
+	CHECK(later(&j, 50, 100, 8) == SHARE_LOOK_IDLE);
+	j = shared();
+	CHECK(later(&j, 300, 1, 8) == SHARE_CHANGED && j.level == 0); /* after a pause */
+}
+
+static void share_is_not_worth_it(void)
+{
+	struct share_judge j = { 0 };
+	uint64_t pause = 0;
+
+	share_now = (struct share_sample){ .now_ns = 1000ull * MS };
+	for (unsigned n = 0; n < 10; n++) {
+		CHECK(later(&j, 5000, 100, 8) == SHARE_LOOK_IDLE);
+		CHECK(later(&j, 31, 100, 8) == SHARE_IDLE_SINCE);
+		CHECK(placement_share_helpers(&j, &share_now, 1) == SHARE_CHANGED);
+		CHECK(later(&j, 11, 100, 8) == SHARE_STAY);
+		CHECK(later(&j, 31, 104, 8) == SHARE_CHANGED && j.level == 0); /* no faster */
+		CHECK(j.pause_ns >= pause);
+		pause = j.pause_ns;
 	}
-	CHECK(p.pause_ns == 3200ull * MS); /* bounded */
-	placement_cpu_moved(&p, 1, 3000 * MS);
-	placement_cpu_moved(&p, 0, 9000 * MS); /* was right to go */
-	CHECK(p.pause_ns == 50ull * MS);
+	CHECK(pause == 3200ull * MS);
+	CHECK(later(&j, 5000, 100, 8) == SHARE_LOOK_IDLE && later(&j, 31, 100, 8) == SHARE_IDLE_SINCE);
+	CHECK(placement_share_helpers(&j, &share_now, 0) == SHARE_STAY && j.phase == SHARE_HOME); /* nobody is idle */
 }
 
-static void others_and_pauses(void)
+static void share_is_asked_again(void)
 {
-	struct place p = at_home();
-	struct place_window idle = { .turns = 3, .arrivals = 30, .now_ns = 5000ull * MS, .spent_ns = 900ull * MS };
+	struct share_judge j = shared();
 
-	placement_cpu_moved(&p, 1, 1000 * MS);
-	CHECK(window(&p, 64, 640, 1200, true, 0) == PLACE_GO_HOME);
-	CHECK(placement_cpu_judge(&p, &idle) == PLACE_GO_HOME);
-	p = at_home();
-	CHECK(window(&p, 64, 64, 1200, false, 3) == PLACE_FOLLOW); /* only queue 3 has callers */
-	CHECK(window(&p, 64, 64, 1200, false, -2) == PLACE_STAY);  /* several have */
-	CHECK(window(&p, 64, 640, 1200, false, 3) == PLACE_SEARCH);
+	j.full = true;
+	for (unsigned n = 0; n < 32; n++)
+		CHECK(later(&j, 31, 130, 2) == SHARE_STAY);
+	CHECK(later(&j, 31, 130, 2) == SHARE_CHANGED && j.level == 0);
+	CHECK(later(&j, 5, 100, 8) == SHARE_LOOK_IDLE && later(&j, 31, 100, 8) == SHARE_IDLE_SINCE);
+	CHECK(placement_share_helpers(&j, &share_now, 1) == SHARE_CHANGED);
+	CHECK(later(&j, 11, 130, 2) == SHARE_STAY && later(&j, 31, 130, 2) == SHARE_STAY && j.phase == SHARE_KEPT);
+	CHECK(j.recheck_ns == 2000ull * MS); /* the next time later */
 }
 
-static void idlest(void)
+static void share_with_several(void)
 {
-	const uint64_t before[4] = { 10, 10, 10, UINT64_MAX };
-	const uint64_t after[4] = { 20, 13, 19, UINT64_MAX };
-	const uint64_t busy[4] = { 11, 12, 13, UINT64_MAX };
-	bool allowed[4] = { true, true, true, true };
+	struct share_judge j = shared();
 
-	CHECK(placement_cpu_idlest(before, after, 4, allowed, 0, 10) == 2);
-	CHECK(placement_cpu_idlest(before, after, 4, allowed, 1, 10) == 0);
-	CHECK(placement_cpu_idlest(before, busy, 4, allowed, 0, 10) == -1);
-	allowed[2] = false; /* not in the cpuset; 3 is offline */
-	CHECK(placement_cpu_idlest(before, after, 4, allowed, 0, 10) == -1);
+	CHECK(later(&j, 31, 130, 2) == SHARE_LOOK_IDLE && later(&j, 31, 130, 2) == SHARE_IDLE_SINCE);
+	CHECK(placement_share_helpers(&j, &share_now, 3) == SHARE_CHANGED && j.level == 2);
+	CHECK(later(&j, 11, 160, 2) == SHARE_STAY && later(&j, 31, 160, 2) == SHARE_STAY && j.phase == SHARE_KEPT);
+	CHECK(later(&j, 31, 160, 2) == SHARE_LOOK_IDLE && later(&j, 31, 160, 2) == SHARE_IDLE_SINCE);
+	CHECK(placement_share_helpers(&j, &share_now, 3) == SHARE_CHANGED && j.level == 3);
+	CHECK(later(&j, 11, 160, 2) == SHARE_STAY && later(&j, 31, 160, 2) == SHARE_CHANGED && j.level == 2 && j.full);
+	CHECK(later(&j, 31, 160, 2) == SHARE_STAY && j.level == 2);
 }
 
 static void cpu_lists(void)
@@ -195,10 +219,11 @@ int main(void)
 	class_is_contended();
 	class_is_quiet();
 	class_hysteresis();
-	goes_and_comes();
-	hysteresis();
-	others_and_pauses();
-	idlest();
+	follows();
+	share_goes_and_comes();
+	share_is_not_worth_it();
+	share_is_asked_again();
+	share_with_several();
 	cpu_lists();
 	return test_end();
 }
