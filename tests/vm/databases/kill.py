@@ -19,7 +19,7 @@ import check  # noqa: E402
 import marks  # noqa: E402
 import postgres  # noqa: E402
 
-LOAD_SECONDS = 120  # the load ends by the kill
+LOAD_SECONDS = 900  # the load ends by the kill
 
 
 class Run:
@@ -63,7 +63,7 @@ class Run:
     def kill_under_load(self, daemon):
         """at some moment after some transactions"""
         before, load = os.path.getsize(self.acks), self.load()
-        end = time.monotonic() + 100
+        end = time.monotonic() + 400
         while os.path.getsize(self.acks) < before + 16 * marks.WORD.size:
             if load.poll() is not None or time.monotonic() > end:
                 sys.exit(f"the load does not get on: {open(f'{self.work}/load.log').read()[-400:]}")
@@ -71,7 +71,7 @@ class Run:
         time.sleep(self.chance.random() * 1.5)
         daemon.send_signal(signal.SIGKILL)
         daemon.wait()
-        load.wait(100)
+        load.wait(300)
 
     def round(self):
         """what is lost"""

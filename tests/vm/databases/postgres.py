@@ -78,7 +78,7 @@ class Server:
         with open(f"{self.work}/postgres.log", "w", encoding="utf-8") as log:
             self.process = subprocess.Popen([*USER, f"{self.bin}/postgres", "-D", self.cluster, *words], stdin=subprocess.DEVNULL, stdout=log,
                                             stderr=subprocess.STDOUT, start_new_session=True, cwd="/")
-        end = time.monotonic() + 120
+        end = time.monotonic() + 400
         while True:
             try:
                 self.query("SELECT 1")
