@@ -130,6 +130,11 @@ void coherence_drop_range(struct mount *m, uint64_t nodeid, uint64_t off, uint64
 	pthread_mutex_unlock(&n->lock);
 }
 
+void coherence_drop_attributes(struct mount *m, uint64_t nodeid, struct ring *ring, struct notification *item)
+{
+	coherence_drop_range(m, nodeid, UINT64_MAX, 0, ring, item); /* before the start of the file: no pages */
+}
+
 /* ---- who changed it ------------------------------------------------------------------ */
 
 bool coherence_needed(const struct mount *m)

@@ -68,6 +68,13 @@ void coherence_backing(struct mount *m, struct backing_fs *b);
 /** coherence_change_end() - it has; @fd as above. Nothing if there was no begin. Thread: the request's. */
 void coherence_change_end(struct request *r);
 
+/**
+ * coherence_drop_attributes() - as coherence_drop(), for the attributes only: no page goes, or is waited for.
+ *
+ * Source: kernel fs/fuse/inode.c fuse_reverse_inval_inode(), a negative offset.
+ */
+void coherence_drop_attributes(struct mount *m, uint64_t nodeid, struct ring *ring, struct notification *n);
+
 /** notifier_create() - the thread that talks to the kernel. Thread: main. Return 0 or -errno. */
 int notifier_create(struct notifier **ret_n);
 /** notifier_destroy() - no more notifications come; NULL allowed. Thread: main. */

@@ -171,10 +171,15 @@ struct write_state {
 
 static void write_submit(struct request *r);
 
-/** write_beside_pages() - it passes by the page cache, and the kernel may hold pages of the file. */
-static bool write_beside_pages(const struct request *r)
+/**
+ * write_beside_pages() - it passes by the page cache, and the kernel may hold pages of the file.
+ *
+ * A mapping made with O_DIRECT has pages all the same (FUSE_DIRECT_IO_ALLOW_MMAP). They are written back by this opener's
+ * handle, are under writeback until the answer, and the kernel waits for that before it drops them: never for those.
+ */
+static bool write_beside_pages(const struct request *r, const struct fuse_write_in *in)
 {
-	return r->handle->uncached && inode_cached(r->mount->inodes, r->inode);
+	return r->handle->uncached && !(in->write_flags & FUSE_WRITE_CACHE) && inode_cached(r->mount->inodes, r->inode);
 }
 
 static void write_answer(struct request *r)
@@ -229,7 +234,7 @@ static void write_done(struct op *op)
 	stats_add(&r->thread->stats.bytes_written, (uint64_t)op->res);
 	atomic_fetch_add_explicit(&r->handle->unsynced, (uint64_t)op->res, memory_order_relaxed);
 	s->done = (size_t)op->res;
-	if (!write_beside_pages(r) || !s->done) {
+	if (!write_beside_pages(r, s->in) || !s->done) {
 		write_answer(r);
 		return;
 	}
@@ -331,7 +336,7 @@ void op_write(struct request *r, uint64_t nodeid, const char *buf, const struct 
 		return;
 	}
 	*REQUEST_STATE(r, struct write_state) = (struct write_state){ .buf = buf, .in = in, .in_slot = r->slot >= 0 };
-	if (!r->handle->uncached || write_beside_pages(r)) /* else there are no pages to watch over */
+	if (!r->handle->uncached || inode_cached(r->mount->inodes, r->inode)) /* else there are no pages to watch over */
 		coherence_change_begin(r, r->inode, r->handle->file.fd);
 	durable_write_begin(r, in->offset, in->size, write_proof(r->handle, in));
 	write_submit(r);

@@ -2,8 +2,10 @@
 /* op_ioctl.c - the ioctls of chattr, lsattr and project ids; all others are refused. */
 #include <errno.h>
 #include <linux/fs.h>
+#include <stddef.h>
 #include <string.h>
 
+#include "fs/coherence.h"
 #include "fs/durable.h"
 #include "fs/ops.h"
 
@@ -21,15 +23,29 @@ static const struct ioctl_row rows[] = {
 	{ FS_IOC_GETVERSION, 0, sizeof(int) },
 };
 
+static void ioctl_told(struct ring_post *p)
+{
+	struct request *r = (struct request *)(void *)((char *)p - offsetof(struct request, notification.post));
+
+	request_reply_ioctl(r, NULL, 0);
+}
+
 static void ioctl_done(struct op *op)
 {
 	struct request *r = op->owner;
 	const uint32_t *out_size = REQUEST_STATE(r, uint32_t);
 
-	if (op->res < 0)
+	if (op->res < 0) {
 		request_reply_err(r, op->res);
-	else
-		request_reply_ioctl(r, *out_size ? r->payload : NULL, *out_size);
+		return;
+	}
+	if (*out_size) {
+		request_reply_ioctl(r, r->payload, *out_size);
+		return;
+	}
+	/* the kernel does not take an ioctl for a change: it is told that the attributes it holds (ctime) are old */
+	r->notification.post.fn = ioctl_told;
+	coherence_drop_attributes(r->mount, inode_nodeid(r->inode), r->thread->ring, &r->notification);
 }
 
 void op_ioctl(struct request *r, uint64_t nodeid, const struct fuse_ioctl_in *in, const void *in_buf)
