@@ -41,6 +41,8 @@ static void dir_reply(struct request *r, int64_t err)
 	atomic_store_explicit(&r->handle->dir_busy, false, memory_order_release);
 	if (err < 0 && s->used == 0)
 		request_reply_err(r, err);
+	else if (s->plus)
+		request_reply_entries(r, r->payload, s->used); /* lost ones are undone there */
 	else
 		request_reply_buf(r, r->payload, s->used);
 }

@@ -102,11 +102,11 @@ void request_reply_none(struct request *r)
 	request_end(r);
 }
 
-/** undo_entry() - the kernel did not get the entry: it will not forget it. */
-static void undo_entry(struct request *r, const struct fuse_entry_param *e)
+/** undo_entry() - the kernel did not get the entry: it will not forget it. @nodeid 0: there is nothing to forget. */
+static void undo_entry(struct request *r, uint64_t nodeid)
 {
-	if (e->ino)
-		server_close_forgotten(r->thread, inode_forget(r->mount->inodes, e->ino, 1));
+	if (nodeid)
+		server_close_forgotten(r->thread, inode_forget(r->mount->inodes, nodeid, 1));
 }
 
 bool request_reply_entry(struct request *r, const struct fuse_entry_param *e)
@@ -117,7 +117,7 @@ bool request_reply_entry(struct request *r, const struct fuse_entry_param *e)
 	entry_out(e, &out);
 	lost = request_send(r, 0, &out, sizeof(out)) < 0;
 	if (lost)
-		undo_entry(r, e);
+		undo_entry(r, e->ino);
 	request_end(r);
 	return !lost;
 }
@@ -137,7 +137,7 @@ bool request_reply_create(struct request *r, const struct fuse_entry_param *e, s
 	out.open = open_out(r, fi);
 	lost = request_send(r, 0, &out, sizeof(out)) < 0;
 	if (lost) {
-		undo_entry(r, e);
+		undo_entry(r, e->ino);
 		request_release_handle(t, m, h);
 	}
 	request_end(r);
@@ -170,6 +170,20 @@ void request_reply_attr(struct request *r, const struct stat *st, double timeout
 void request_reply_buf(struct request *r, const void *buf, size_t len)
 {
 	request_reply_raw(r, buf, len);
+}
+
+void request_reply_entries(struct request *r, const void *buf, size_t len)
+{
+	const char *at = buf, *end = at + len;
+	const struct fuse_direntplus *d;
+
+	if (request_send(r, 0, buf, len) < 0) {
+		for (; at < end; at += FUSE_DIRENTPLUS_SIZE(d)) {
+			d = (const void *)at;
+			undo_entry(r, d->entry_out.nodeid);
+		}
+	}
+	request_end(r);
 }
 
 void request_reply_write(struct request *r, size_t count)

@@ -150,6 +150,8 @@ void request_reply_attr(struct request *r, const struct stat *st, double timeout
 void request_reply_buf(struct request *r, const void *buf, size_t len);
 /** The first @len bytes of the slot are the data. */
 void request_reply_slot(struct request *r, size_t len);
+/** A listing with attributes, of whole struct fuse_direntplus: each that has a node is a look-up, undone when the kernel no longer waits. */
+void request_reply_entries(struct request *r, const void *buf, size_t len);
 void request_reply_write(struct request *r, size_t count);
 void request_reply_readlink(struct request *r, const char *target);
 void request_reply_statfs(struct request *r, const struct statvfs *st);

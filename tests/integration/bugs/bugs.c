@@ -9,6 +9,7 @@
  * BROKEN names the bug: one of bugs_requests.c, bugs_replies.c, bugs_calls.c, or one of these with a value
  *   errno:EOLD:ENEW   replies with the one error say the other
  *   fail:OPCODE:ENAME a request of that opcode fails, fake:OPCODE it does nothing and succeeds
+ *   lost:OPCODE       successes of that opcode are lost: the caller gets EIO, and the daemon hears that nobody waits
  *   init:BIT          INIT is answered without this bit
  *   option:WORD       the option WORD (with or without a value) is not heard, option:WORD=VALUE another value is
  * Empty: no bug. A name that does not exist ends the program.
@@ -56,7 +57,7 @@ static bool is(const char *kind)
 
 __attribute__((constructor)) static void choose(void)
 {
-	static const char *const general[] = { "errno", "fail", "fake", "init", "option" };
+	static const char *const general[] = { "errno", "fail", "fake", "lost", "init", "option" };
 	const char *name = getenv("BROKEN");
 
 	if (!name || !name[0])
@@ -115,6 +116,11 @@ static int reply(struct request *r, const struct iovec *iov, int count,
 	unsigned slot = (unsigned)(out.unique / 2 % 64);
 	struct iovec ours[2] = { { &out, sizeof(out) }, { NULL, 0 } };
 
+	if (!out.error && is("lost") && words == 2 && !strcmp(dispatch_opcode_name(r->opcode), word[1])) {
+		out = (struct fuse_out_header){ .len = sizeof(out), .error = -EIO, .unique = out.unique };
+		(void)real(r, ours, 1); /* the caller shall not hang */
+		return -ENOENT;
+	}
 	if (count > 1)
 		ours[1] = iov[1];
 	if (count > 2)
