@@ -86,16 +86,21 @@ void uring_entry_drop(struct uring_entry *e)
 
 static void command_done(struct op *op);
 
+void uring_command(struct op *op, struct uring_channel *u, uint32_t command, struct uapi_fuse_uring_cmd_req *cmd)
+{
+	op->kind = OP_DEVICE_CMD;
+	op->flags = OPF_ONCE;
+	op->file = &u->file;
+	op->arg = command;
+	op->buf = cmd;
+	op->len = sizeof(*cmd);
+}
+
 static void submit(struct uring_entry *e)
 {
 	struct op *op = e->op;
 
-	op->kind = OP_DEVICE_CMD;
-	op->flags = OPF_ONCE;
-	op->file = &e->uring->file;
-	op->arg = e->command;
-	op->buf = &e->cmd;
-	op->len = sizeof(e->cmd);
+	uring_command(op, e->uring, e->command, &e->cmd);
 	if (e->command == UAPI_FUSE_IO_URING_CMD_REGISTER) {
 		op->iov = e->iov;
 		op->iov_count = 2;

@@ -146,6 +146,13 @@ int transport_uring_pools(struct mount *m);
 
 /* ---- transport_uring.c --------------------------------------------------------- */
 
+/**
+ * uring_command() - @op becomes a command to the connection of @u, yet to be submitted; done, owner and iovecs are the caller's
+ * @command: UAPI_FUSE_IO_URING_CMD_; @cmd: borrowed until its end
+ * Thread: owner
+ */
+void uring_command(struct op *op, struct uring_channel *u, uint32_t command, struct uapi_fuse_uring_cmd_req *cmd);
+
 /** uring_entry_add() - a new entry of @q, in our hands. Thread: owner. Return 0; -EAGAIN no op left; -ENOMEM. */
 int uring_entry_add(struct uring_channel *u, struct uring_queue *q);
 /** uring_entry_drop() - free an entry that the kernel does not hold. Thread: owner. */

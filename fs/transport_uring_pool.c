@@ -137,6 +137,12 @@ static void asked(struct op *op)
 	q->pool_asked = false;
 }
 
+/** One round of questions: the argument of add(). */
+struct round {
+	struct mount *m;
+	uint32_t command; /* UAPI_FUSE_IO_URING_CMD_ADD_ */
+};
+
 static void ask(struct server_thread *t, struct uring_channel *u, struct uring_queue *q, uint32_t command)
 {
 	struct op *op = ring_op_get(t->ring);
@@ -151,12 +157,7 @@ static void ask(struct server_thread *t, struct uring_channel *u, struct uring_q
 		q->pool_cmd.bufpool.uaddr = (uint64_t)(uintptr_t)q->pool;
 		q->pool_cmd.bufpool.len = (uint32_t)q->pool_size;
 	}
-	op->kind = OP_DEVICE_CMD;
-	op->flags = OPF_ONCE;
-	op->file = &u->file;
-	op->arg = command;
-	op->buf = &q->pool_cmd;
-	op->len = sizeof(q->pool_cmd);
+	uring_command(op, u, command, &q->pool_cmd);
 	op->done = asked;
 	op->owner = q;
 	q->pool_asked = true;
@@ -168,21 +169,13 @@ static struct uring_channel *uring_of(const struct server_thread *t, const struc
 	return m->channels[t->server->threads_count + t->index].uring;
 }
 
-static int add_queues(struct server_thread *t, void *arg)
+static int add(struct server_thread *t, void *arg)
 {
-	struct uring_channel *u = uring_of(t, arg);
+	const struct round *round = arg;
+	struct uring_channel *u = uring_of(t, round->m);
 
 	for (unsigned n = 0; u && n < u->queues_count; n++)
-		ask(t, u, &u->queues[n], UAPI_FUSE_IO_URING_CMD_ADD_QUEUE);
-	return 0;
-}
-
-static int add_pools(struct server_thread *t, void *arg)
-{
-	struct uring_channel *u = uring_of(t, arg);
-
-	for (unsigned n = 0; u && n < u->queues_count; n++)
-		ask(t, u, &u->queues[n], UAPI_FUSE_IO_URING_CMD_ADD_BUFPOOL);
+		ask(t, u, &u->queues[n], round->command);
 	return 0;
 }
 
@@ -213,10 +206,11 @@ static int any_taken(struct server_thread *t, void *arg)
 }
 
 /** ask_all() - one command for each queue. Return 0, or -errno of one that was refused. */
-static int ask_all(struct mount *m, int (*fn)(struct server_thread *t, void *arg))
+static int ask_all(struct mount *m, uint32_t command)
 {
 	const struct timespec ms = { .tv_nsec = 1000000 };
-	int res = serve_call(m->server, fn, m);
+	struct round round = { .m = m, .command = command };
+	int res = serve_call(m->server, add, &round);
 
 	for (unsigned n = 0; n < ANSWER_LOOKS_MAX && res == 0; n++) {
 		res = serve_call(m->server, answers, m);
@@ -230,14 +224,14 @@ static int ask_all(struct mount *m, int (*fn)(struct server_thread *t, void *arg
 
 int transport_uring_pools(struct mount *m)
 {
-	int res = ask_all(m, add_queues);
+	int res = ask_all(m, UAPI_FUSE_IO_URING_CMD_ADD_QUEUE);
 
 	if (res < 0) {
 		snprintf(m->zero_copy_why, sizeof(m->zero_copy_why), "the kernel refused the queues: %s%s", strerror(-res),
 			 res == -EPERM ? " (it needs CAP_SYS_ADMIN outside of any container)" : "");
 		return serve_call(m->server, any_taken, m) ? -EBADE : -EAGAIN;
 	}
-	res = ask_all(m, add_pools);
+	res = ask_all(m, UAPI_FUSE_IO_URING_CMD_ADD_BUFPOOL);
 	if (res < 0) {
 		snprintf(m->zero_copy_why, sizeof(m->zero_copy_why), "the kernel refused the payload buffers: %s", strerror(-res));
 		return -EBADE;
