@@ -16,10 +16,11 @@
 #include "fs/session.h"
 #include "fs/submount.h"
 #include "fs/transport_uring.h"
+#include "fs/zero_copy.h"
 
 static const char *const names[] = { "status_zero", "status_bad", "foreground", "unmount_lost", "abort_lost", "words_lost",
 				     "statistics_lost", "start_line_lost", "watch_lost", "submounts_lost",
-				     "kick_lost", "sync_on_the_spot", "class_kept", "restless" };
+				     "kick_lost", "sync_on_the_spot", "class_kept", "restless", "ends_kept", "around_empty" };
 
 static bool is(const char *name)
 {
@@ -67,6 +68,25 @@ int __wrap_ring_wait(struct ring *r, bool sleep)
 		return __real_ring_wait(r, sleep);
 	(void)nanosleep(&tenth, NULL);
 	return __real_ring_wait(r, false);
+}
+
+/** ends_kept - of what a short READ leaves in the caller's pages only the last byte is cleared: guest-run in tests/vm/zero-copy. */
+void __real_zero_copy_clear(struct request *r, size_t from, size_t len, op_done_fn done);
+void __wrap_zero_copy_clear(struct request *r, size_t from, size_t len, op_done_fn done);
+void __wrap_zero_copy_clear(struct request *r, size_t from, size_t len, op_done_fn done)
+{
+	if (is("ends_kept"))
+		__real_zero_copy_clear(r, from + len - 1, 1, done);
+	else
+		__real_zero_copy_clear(r, from, len, done);
+}
+
+/** around_empty - what was read by way of memory does not reach the caller's pages, but for its first byte. */
+void __real_zero_copy_store(struct request *r, size_t len, op_done_fn done);
+void __wrap_zero_copy_store(struct request *r, size_t len, op_done_fn done);
+void __wrap_zero_copy_store(struct request *r, size_t len, op_done_fn done)
+{
+	__real_zero_copy_store(r, is("around_empty") ? 1 : len, done);
 }
 
 int __real_main(int argc, char **argv);

@@ -22,6 +22,7 @@
 #define BIG (5u << 20)
 #define UNTOUCHED 0x5a
 #define DIRT 0xa5
+#define DIRTIED (8u << 20) /* what was freed last is given out first */
 
 static const char *front, *back;
 static uint64_t seed = 1;
@@ -82,7 +83,7 @@ static void same(const char *name, size_t size, const char *what)
 
 	if (res != (ssize_t)size)
 		die("%s: the source has %zd bytes instead of %zu", what, res, size);
-	for (size_t n = 0; n < size; n++)
+	for (size_t n = memcmp(got, model, size) == 0 ? size : 0; n < size; n++)
 		if (got[n] != model[n])
 			die("%s: byte %zu of the source is %02x instead of %02x", what, n, got[n], model[n]);
 	closed(fd);
@@ -106,10 +107,10 @@ static void fill(const char *name, size_t size)
 /** dirty_memory() - what is given out as new pages next is likely to hold DIRT, unless the kernel clears it. */
 static void dirty_memory(void)
 {
-	unsigned char *p = memory(48u << 20);
+	unsigned char *p = memory(DIRTIED);
 
-	memset(p, DIRT, 48u << 20);
-	munmap(p, 48u << 20);
+	memset(p, DIRT, DIRTIED);
+	munmap(p, DIRTIED);
 }
 
 /** tails() - of the last page of a file, what lies behind the end is zero: through a mapping, and when the file grows. */
@@ -167,6 +168,12 @@ static bool native_refuses(const char *name, const struct shape *s)
 	return refuses;
 }
 
+/** all_are() - @size bytes. Emulated processors are slow at loops. */
+static bool all_are(const unsigned char *p, size_t size, unsigned char byte)
+{
+	return !size || (p[0] == byte && memcmp(p, p + 1, size - 1) == 0);
+}
+
 static void reads(int flags, size_t size, const char *what)
 {
 	unsigned char *p = memory(BIG + 2 * PAGE);
@@ -186,6 +193,9 @@ static void reads(int flags, size_t size, const char *what)
 		if (res != (ssize_t)want)
 			die("%s: pread(%zu, %lld) at +%zu of %zu bytes: %zd (%s), not %zu", what, s->len, (long long)s->off, s->memory, size, res,
 			    strerror(errno), want);
+		if (all_are(p, s->memory, UNTOUCHED) && memcmp(p + s->memory, model + s->off, want) == 0 &&
+		    all_are(p + s->memory + want, BIG + 2 * PAGE - s->memory - want, UNTOUCHED))
+			continue;
 		for (size_t n = 0; n < BIG + 2 * PAGE; n++) {
 			bool in = n >= s->memory && n < s->memory + want;
 			unsigned char right = in ? model[(size_t)s->off + n - s->memory] : UNTOUCHED;
