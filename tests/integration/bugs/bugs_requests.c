@@ -2,6 +2,7 @@
 /* bugs_requests.c - bugs that change what a request asks for. */
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/fs.h>
 #include <stdatomic.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -39,6 +40,7 @@ ASK(group_lost, void, head(r)->gid = 0)
 ASK(groups_lost, void, head(r)->total_extlen = 0)
 ASK(request_flaky, void, return every(200) ? -EIO : ASK_GO_ON)
 ASK(lookup_flaky, void, return every(40) ? -ENOENT : ASK_GO_ON)
+ASK(names_short, char, if (strlen(in) > 200) return -ENAMETOOLONG)
 ASK(create_umask, struct fuse_create_in, in->umask = 0)
 ASK(mkdir_umask, struct fuse_mkdir_in, in->umask = 0)
 ASK(mknod_umask, struct fuse_mknod_in, in->umask = 0)
@@ -59,7 +61,6 @@ ASK(write_short, struct fuse_write_in, if (in->size > 4096) in->size -= 1)
 ASK(write_flaky, struct fuse_write_in, if (every(24)) return ASK_FAKE)
 ASK(write_lost, struct fuse_write_in, return ASK_FAKE)
 ASK(write_mapped_lost, struct fuse_write_in, if (in->write_flags & FUSE_WRITE_CACHE) return ASK_FAKE)
-ASK(suid_kept, struct fuse_write_in, in->write_flags &= ~(uint32_t)FUSE_WRITE_KILL_SUIDGID)
 ASK(open_suid_kept, struct fuse_open_in, in->open_flags &= ~(uint32_t)FUSE_OPEN_KILL_SUIDGID)
 ASK(chmod_ignored, struct fuse_setattr_in, in->valid &= ~(uint32_t)FATTR_MODE)
 ASK(chmod_sgid, struct fuse_setattr_in, if (in->valid & FATTR_MODE) in->mode |= S_ISGID)
@@ -87,6 +88,7 @@ ASK(hole_as_data, struct fuse_lseek_in, in->whence = in->whence == SEEK_HOLE ? S
 ASK(copy_offset, struct fuse_copy_file_range_in, in->off_out++)
 ASK(copy_from, struct fuse_copy_file_range_in, in->off_in++)
 ASK(readdir_restart, struct fuse_read_in, if (in->offset && every(3)) in->offset = 0)
+ASK(project_lost, struct fuse_ioctl_in, if (in->cmd == FS_IOC_FSSETXATTR) return ASK_FAKE)
 ASK(sync_lost, void, return ASK_FAKE)
 ASK(write_dsync_lost, struct fuse_write_in, in->flags &= ~(uint32_t)O_SYNC)
 
@@ -140,6 +142,7 @@ static const struct bug bugs[] = {
 	{ "groups_lost", CREATES, .ask = groups_lost },
 	{ "request_flaky", { FUSE_READ, FUSE_WRITE, FUSE_OPEN, FUSE_LOOKUP, FUSE_GETATTR, FUSE_CREATE, FUSE_UNLINK }, .ask = request_flaky },
 	{ "lookup_flaky", { FUSE_LOOKUP }, .ask = lookup_flaky },
+	{ "names_short", { FUSE_LOOKUP }, .ask = names_short },
 	{ "create_umask", { FUSE_CREATE, UAPI_FUSE_TMPFILE }, .ask = create_umask },
 	{ "mkdir_umask", { FUSE_MKDIR }, .ask = mkdir_umask },
 	{ "mknod_umask", { FUSE_MKNOD }, .ask = mknod_umask },
@@ -161,7 +164,6 @@ static const struct bug bugs[] = {
 	{ "write_lost", { FUSE_WRITE }, .ask = write_lost },
 	{ "write_mapped_lost", { FUSE_WRITE }, .ask = write_mapped_lost },
 	{ "write_dsync_lost", { FUSE_WRITE }, .ask = write_dsync_lost },
-	{ "suid_kept", { FUSE_WRITE }, .ask = suid_kept },
 	{ "open_suid_kept", { FUSE_OPEN }, .ask = open_suid_kept },
 	{ "chmod_ignored", { FUSE_SETATTR }, .ask = chmod_ignored },
 	{ "chmod_sgid", { FUSE_SETATTR }, .ask = chmod_sgid },
@@ -192,6 +194,7 @@ static const struct bug bugs[] = {
 	{ "copy_offset", { FUSE_COPY_FILE_RANGE, UAPI_FUSE_COPY_FILE_RANGE_64 }, .ask = copy_offset },
 	{ "copy_from", { FUSE_COPY_FILE_RANGE, UAPI_FUSE_COPY_FILE_RANGE_64 }, .ask = copy_from },
 	{ "readdir_restart", { FUSE_READDIR, FUSE_READDIRPLUS }, .ask = readdir_restart },
+	{ "project_lost", { FUSE_IOCTL }, .ask = project_lost },
 	{ "sync_lost", { FUSE_FSYNC, FUSE_FSYNCDIR }, .ask = sync_lost },
 	{ "locks_granted", { FUSE_SETLK, FUSE_SETLKW, FUSE_GETLK }, .ask = sync_lost, .init = all_locks },
 };
