@@ -1,7 +1,8 @@
 /* crash_work - the workloads of the crash matrix. Runs in the guest; see ops.h for what is recorded and README.md for the whole.
  *
- * usage: crash_work [-l] [-S] [-b SOURCE-FOLDER] [-r ROUNDS] [-s FIRST] [-w NAME]... [-k KIND]... FOLDER MARKER-DEVICE MODEL-FILE
+ * usage: crash_work [-l] [-S] [-t] [-b SOURCE-FOLDER] [-r ROUNDS] [-s FIRST] [-w NAME]... [-k KIND]... FOLDER MARKER-DEVICE MODEL-FILE
  *   -l  acknowledge without syncing     -S  syncfs is no promise here     -s  first number of the counter, also the random seed
+ *   -t  an fsync is also a promise for the time of the last write
  *   -b  what FOLDER shows, when it is on a mount of uringfs
  */
 #include "ops.h"
@@ -415,10 +416,11 @@ int main(int argc, char **argv)
 	unsigned work_count = 0, kind_count = 0, rounds = 4, first = 1, done = 0;
 	int opt;
 
-	while ((opt = getopt(argc, argv, "lSb:r:s:w:k:")) != -1) {
+	while ((opt = getopt(argc, argv, "lStb:r:s:w:k:")) != -1) {
 		switch (opt) {
 		case 'l': lie = true; break;
 		case 'S': with_syncfs = false; break;
+		case 't': with_times = true; break;
 		case 'b': source = optarg; break;
 		case 'r': rounds = (unsigned)atoi(optarg); break;
 		case 's': first = (unsigned)atoi(optarg); break;

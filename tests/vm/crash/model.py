@@ -38,6 +38,7 @@ class File:
         self.cells = {}
         self.size = Series(0)
         self.torn = {}  # cell: last end of a store through a mapping
+        self.time = 0  # the earliest time of the last write that may be found, in nanoseconds
         self.all_seen = 0  # the last sync of everything that was applied here
         self.state = 0  # changes with each acknowledgement
         self.good = {}  # contents that were found good in that state
@@ -109,6 +110,10 @@ class File:
             return f"cell {n}: {describe(cell)}, allowed {', '.join(describe(v) for v in (series.allowed() if series else [ZERO])[:4])}"
         self.good = {"state": self.state, "data": data}
         return None
+
+    def older(self, time):
+        """None, or that the time of the last write is older than was acknowledged"""
+        return f"time of the last write {(self.time - time) / 1e9:.9f} s too old" if time < self.time else None
 
     def may_be_torn(self, n, series):
         """a page may be written back while a store through a mapping goes on"""
@@ -187,7 +192,9 @@ class Model:
         if kind == "E":
             self.folders[numbers[1]].there = True
         elif kind == "A":
-            self.files[numbers[2]].cover(numbers[0])
+            file = self.files[numbers[2]]
+            file.cover(numbers[0])
+            file.time = max(file.time, numbers[3])
         elif kind == "R":
             self.files[numbers[2]].cover(numbers[0], numbers[3], numbers[4])
         elif kind == "B":
@@ -217,6 +224,7 @@ class Model:
             try:
                 with open(f"{path}/{name}", "rb") as file:
                     data = file.read()
+                    time = os.fstat(file.fileno()).st_mtime_ns
             except FileNotFoundError:
                 if 0 not in allowed:
                     lost.append(f"{folder.path}/{name}: the name is gone (file {allowed[0]})")
@@ -224,7 +232,7 @@ class Model:
             except OSError as error:
                 lost.append(f"{folder.path}/{name}: {error}")
                 continue
-            wrong = [self.files[number].lost(data) for number in set(allowed) if number]
+            wrong = [self.files[number].lost(data) or self.files[number].older(time) for number in set(allowed) if number]
             if not wrong:
                 lost.append(f"{folder.path}/{name}: it was removed")
             elif None not in wrong:

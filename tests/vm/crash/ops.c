@@ -16,7 +16,7 @@
 
 FILE *model;
 int mark_fd = -1;
-bool lie, with_syncfs = true;
+bool lie, with_times, with_syncfs = true;
 static atomic_uint counter;
 
 void die(const char *what)
@@ -258,18 +258,32 @@ void op_unlink(struct dir dir, const char *name)
 	fprintf(model, "N %u %u %u %s 0\n", begin, tick(), dir.id, name);
 }
 
+/* what has been written before the sync that acknowledges it: nanoseconds since 1970, or 0 where it is no promise */
+static long long time_of(const struct file *file, bool all)
+{
+	struct stat st;
+
+	if (!with_times || !all)
+		return 0;
+	if (fstat(file->fd, &st))
+		die("fstat");
+	return st.st_mtim.tv_sec * 1000000000LL + st.st_mtim.tv_nsec;
+}
+
 void op_sync_all(struct file *file)
 {
+	long long mtime = time_of(file, true);
 	uint32_t begin = tick();
 
 	if (fsync(file->fd))
 		die("fsync");
 	uint32_t mark = acknowledge();
-	fprintf(model, "A %u %u %u\n", begin, mark, file->id);
+	fprintf(model, "A %u %u %u %lld\n", begin, mark, file->id, mtime);
 }
 
 void op_sync(struct file *file)
 {
+	long long mtime = time_of(file, file->kind == SYNC_FSYNC && !lie);
 	uint32_t begin = tick(), mark;
 	bool all = file->kind == SYNC_SYNCFS;
 	int ret = 0;
@@ -284,7 +298,7 @@ void op_sync(struct file *file)
 	if (all)
 		fprintf(model, "S %u %u\n", begin, mark);
 	else
-		fprintf(model, "A %u %u %u\n", begin, mark, file->id);
+		fprintf(model, "A %u %u %u %lld\n", begin, mark, file->id, mtime);
 }
 
 void op_sync_dir(struct dir dir)

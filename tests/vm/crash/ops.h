@@ -31,6 +31,7 @@ struct dir {
 extern FILE *model;
 extern int mark_fd;
 extern bool lie;	 /* acknowledge without having synced: the checker must find it out */
+extern bool with_times;	 /* an fsync is also a promise for the time of the last write */
 extern bool with_syncfs; /* false: syncfs is no promise here (FUSE), nothing is acknowledged for it */
 
 void die(const char *what);
