@@ -159,7 +159,7 @@ static void cache_flags(struct request *r, struct fuse_file_info *fi, struct ino
 	}
 	s->uncached = fi->direct_io;
 	r->open_flags = UAPI_FOPEN_PARALLEL_DIRECT_WRITES;
-	if (zero_copy_wanted(r, i, s->flags))
+	if (zero_copy_wanted(r, i))
 		r->open_flags |= UAPI_FOPEN_IO_URING_ZERO_COPY;
 	/* FLUSH is needed for write-back at close, and to drop record locks that we hold on the backing file */
 	if (!opt->writeback && opt->locks == LOCKS_LOCAL)

@@ -107,16 +107,9 @@ void zero_copy_slot_put(struct server_thread *t, int slot)
 		t->slots.free[t->slots.free_count++] = (uint16_t)slot;
 }
 
-bool zero_copy_wanted(const struct request *r, const struct inode *i, uint32_t flags)
+bool zero_copy_wanted(const struct request *r, const struct inode *i)
 {
-	const struct mount *m = r->mount;
-	const struct backing_fs *b = &m->backing[i->fs];
-
-	if (!m->zero_copy || i->type != S_IFREG || r->io == HANDLE_IO_KERNEL)
-		return false;
-	if (m->server->opt.zero_copy == ZERO_COPY_ON || (flags & O_DIRECT && !b->in_memory))
-		return true;
-	return !b->quick_read_max && ((flags & O_ACCMODE) == O_RDONLY || !b->quick_write_max);
+	return r->mount->zero_copy && i->type == S_IFREG && r->io != HANDLE_IO_KERNEL;
 }
 
 /* ---- the way around --------------------------------------------------------------- */

@@ -22,7 +22,7 @@
 #define BIG (5u << 20)
 #define UNTOUCHED 0x5a
 #define DIRT 0xa5
-#define DIRTIED (8u << 20) /* what was freed last is given out first */
+#define DIRTIED (4u << 20) /* what was freed last is given out first */
 
 static const char *front, *back;
 static uint64_t seed = 1;
@@ -104,13 +104,27 @@ static void fill(const char *name, size_t size)
 	closed(fd);
 }
 
-/** dirty_memory() - what is given out as new pages next is likely to hold DIRT, unless the kernel clears it. */
+/**
+ * dirty_memory() - what is given out as new pages next is likely to hold DIRT, unless the kernel clears it
+ *
+ * By single pages of a process, and by pages of a file of the mount, which have the sizes in which the kernel keeps files.
+ */
 static void dirty_memory(void)
 {
 	unsigned char *p = memory(DIRTIED);
+	int fd = opened(back, "dirt", O_RDWR | O_CREAT);
 
+	(void)madvise(p, DIRTIED, MADV_NOHUGEPAGE); /* a kernel without has none */
 	memset(p, DIRT, DIRTIED);
+	if (pwrite(fd, p, DIRTIED, 0) != DIRTIED)
+		die("dirt: %s", strerror(errno));
+	closed(fd);
+	fd = opened(front, "dirt", O_RDONLY);
+	if (pread(fd, p, DIRTIED, 0) != DIRTIED)
+		die("dirt: %s", strerror(errno));
 	munmap(p, DIRTIED);
+	(void)posix_fadvise(fd, 0, 0, POSIX_FADV_DONTNEED); /* the same file again is no less right, only older */
+	closed(fd);
 }
 
 /** tails() - of the last page of a file, what lies behind the end is zero: through a mapping, and when the file grows. */
