@@ -251,7 +251,9 @@ unsigned placement_share_threads(const struct server *srv)
 
 uint64_t placement_share_ms(const struct server *srv)
 {
-	return stats_get(&srv->share.away_ns) / MS;
+	uint64_t since = stats_get(&srv->share.on_since_ns);
+
+	return (stats_get(&srv->share.away_ns) + (since ? stats_now_ns() - since : 0)) / MS;
 }
 
 unsigned placement_share_helper(struct server_thread *t, unsigned own, unsigned lent)
@@ -301,9 +303,9 @@ static void look(struct server_thread *t)
 	if (verdict == SHARE_CHANGED) {
 		stats_add(&p->moves, 1);
 		if (!before)
-			p->on_since_ns = s.now_ns;
+			atomic_store(&p->on_since_ns, s.now_ns);
 		else if (!p->judge.level)
-			stats_add(&p->away_ns, s.now_ns - p->on_since_ns);
+			stats_add(&p->away_ns, s.now_ns - atomic_exchange(&p->on_since_ns, 0));
 		atomic_store(&p->level, p->judge.level);
 	}
 	atomic_flag_clear(&p->looking);

@@ -75,7 +75,7 @@ struct place_share {
 	atomic_flag looking;      /* guards the next ones */
 	struct share_judge judge;
 	uint64_t idle_since_ns;
-	uint64_t on_since_ns;
+	_Atomic uint64_t on_since_ns; /* 0: not shared */
 	_Atomic uint64_t moves, away_ns; /* statistics: changes of the level; how long it was not 0 */
 };
 
