@@ -3,6 +3,8 @@
 #include "fs/placement_class.h"
 
 #include <sched.h>
+#include <stdio.h>
+#include <string.h>
 
 #include "fs/server.h"
 
@@ -17,6 +19,7 @@
 #define PAUSE_FIRST_NS (20 * MS)
 #define PAUSE_MAX_NS (3200ull * MS)
 #define LOOK_BACK_NS (100ull * MS) /* what was longer ago says nothing about now */
+#define ELSEWHERE_NS (30ull * MS)  /* three ticks of the kernel's idle times */
 #define TAKEN_PAUSE_NS (50 * MS)  /* then a CPU that others wanted is asked about again */
 #define STAYED_NS (1000ull * MS)  /* who was idle-class so long was right to be */
 
@@ -94,6 +97,11 @@ bool placement_class_free_cpu(uint64_t delay_ns, uint64_t spent_ns)
 	return delay_ns * 3 < spent_ns;
 }
 
+bool placement_class_idle_elsewhere(uint64_t idle_ticks, uint64_t spent_ns)
+{
+	return idle_ticks * (10 * MS) * 5 >= spent_ns;
+}
+
 uint64_t placement_class_pause(uint64_t last_ns, uint64_t stayed_ns)
 {
 	if (!last_ns || stayed_ns >= STAYED_NS)
@@ -102,6 +110,39 @@ uint64_t placement_class_pause(uint64_t last_ns, uint64_t stayed_ns)
 }
 
 /* ---- the serving thread ------------------------------------------------------------- */
+
+/** elsewhere() - so far: ticks (1/100 s) in which CPUs other than @cpu were idle, or would have been but for I/O (/proc/stat, proc(5)). */
+static uint64_t elsewhere(int cpu)
+{
+	unsigned long long idle, io;
+	uint64_t sum = 0;
+	char line[512];
+	int n;
+	FILE *f = fopen("/proc/stat", "re");
+
+	while (f && fgets(line, sizeof(line), f) && !strncmp(line, "cpu", 3))
+		if (sscanf(line, "cpu%d %*u %*u %*u %llu %llu", &n, &idle, &io) == 3 && n != cpu)
+			sum += idle + io;
+	if (f)
+		(void)fclose(f); /* read only */
+	return sum;
+}
+
+/**
+ * others_idle() - whether the caller would be moved away: there is a CPU that idles. Where all are busy he stays by himself, and those who
+ * keep them busy would come here, for a CPU with an idle-class thread counts as idle to them, too.
+ */
+static bool others_idle(struct server_thread *t, uint64_t now)
+{
+	struct place_class *c = &t->class;
+	uint64_t before = c->elsewhere, spent = now - c->elsewhere_ns;
+
+	if (c->elsewhere_ns && spent < ELSEWHERE_NS)
+		return false;
+	c->elsewhere = elsewhere(t->cpu);
+	c->elsewhere_ns = now;
+	return before && spent < LOOK_BACK_NS && placement_class_idle_elsewhere(c->elsewhere - before, spent);
+}
 
 /** may_step_back() - small batches; and since the last time of asking nobody else wanted the CPU for long. */
 static bool may_step_back(struct place_class *c, uint64_t now)
@@ -184,6 +225,6 @@ void placement_class_turn(struct server_thread *t)
 	now = stats_now_ns();
 	if (idle)
 		step_forward(t, now);
-	else if (may_step_back(c, now))
+	else if (may_step_back(c, now) && others_idle(t, now))
 		step_back(t, now);
 }

@@ -9,6 +9,9 @@
  * select_idle_sibling(), kernel/sched/fair.c, Linux 5.4 to 6.18): then the caller
  * stays, and its next request finds the serving thread on the same CPU.
  *
+ * Where no other CPU is idle nothing moves the caller away, and the class would only draw others here: one
+ * caller beside one program that computes got half as much with it. So it is used only while other CPUs idle.
+ *
  * A SCHED_IDLE thread gets next to nothing while others want its CPU (weight 3
  * of 1027). So it is of that class only while requests come a few at a time, and
  * a guard watches it: a normal thread that looks every 2 ms at the threads which
@@ -76,6 +79,7 @@ struct place_class {
 	uint64_t requests_seen, window_requests; /* owner: at the last turn; where the window began */
 	unsigned window_turns;        /* owner: turns that brought requests */
 	uint64_t normal_ns, normal_delay_ns; /* owner: as a normal thread, the last window that was shallow: when, and its delay_ns */
+	uint64_t elsewhere_ns, elsewhere; /* owner: when it last looked, ticks of other CPUs' idleness */
 	_Atomic uint64_t since_ns;    /* when it became idle-class; owner */
 	_Atomic uint64_t not_before_ns; /* not idle-class again before; UINT64_MAX: never */
 	uint64_t pause_ns;            /* the last pause; guard */
@@ -98,6 +102,8 @@ enum class_verdict placement_class_look(struct class_watch *w, const struct clas
 bool placement_class_measures(const struct class_watch *w, const struct class_sample *s);
 /** placement_class_free_cpu() - whether a normal thread that waited @delay_ns of @spent_ns for its CPU has it for itself and its callers; pure. */
 bool placement_class_free_cpu(uint64_t delay_ns, uint64_t spent_ns);
+/** placement_class_idle_elsewhere() - whether @idle_ticks (1/100 s) of other CPUs in @spent_ns are enough for a caller to be moved there; pure. */
+bool placement_class_idle_elsewhere(uint64_t idle_ticks, uint64_t spent_ns);
 /**
  * placement_class_pause() - how long to stay normal after an end for cause
  * @last_ns: the pause before, 0: none; @stayed_ns: how long it was idle-class

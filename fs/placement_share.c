@@ -11,7 +11,7 @@
 
 #define MS 1000000ull
 #define WINDOW_TURNS 64u
-#define DEEP_BATCH 4u             /* requests in a turn, on average, from which on it may pay */
+#define DEEP_BATCH_QUARTERS 10u   /* quarters of a request in a turn, on average, from which on it may pay. A queue begins with 4 entries: there are no more in a turn */
 #define SMALL_BATCH_QUARTERS 5u   /* a quarter of that: below it surely does not. Who helps finds small batches, for he is quick */
 #define SMALL_LOOKS 2u
 #define MEASURE_NS (30 * MS)      /* three ticks of the kernel's idle times */
@@ -327,7 +327,7 @@ void placement_share_turn(struct server_thread *t)
 		return;
 	arrivals = requests - p->window_requests;
 	stays = t->server->deny & SESSION_DENY_UNSHARED || (p->deep && placement_share_on(t->server));
-	p->deep = 4 * arrivals >= (stays ? SMALL_BATCH_QUARTERS : 4 * DEEP_BATCH) * p->window_turns;
+	p->deep = 4 * arrivals >= (stays ? SMALL_BATCH_QUARTERS : DEEP_BATCH_QUARTERS) * p->window_turns;
 	p->window_requests = requests;
 	p->window_turns = 0;
 	p->window_ns = placement_share_on(t->server) ? stats_now_ns() : 0;

@@ -203,6 +203,8 @@ static void class_hysteresis(void)
 	CHECK(placement_class_shallow(64, 64, false) && placement_class_shallow(64, 127, false));
 	CHECK(!placement_class_shallow(64, 128, false) && placement_class_shallow(64, 128, true));
 	CHECK(!placement_class_shallow(64, 192, true));
+	CHECK(placement_class_idle_elsewhere(1, 30 * MS) && placement_class_idle_elsewhere(2, 100 * MS));
+	CHECK(!placement_class_idle_elsewhere(0, 30 * MS) && !placement_class_idle_elsewhere(1, 60 * MS));
 	CHECK(placement_class_free_cpu(1 * MS, 5 * MS) && !placement_class_free_cpu(2 * MS, 5 * MS));
 	for (unsigned n = 0; n < 20; n++) {
 		pause = placement_class_pause(pause, 5 * MS);
