@@ -361,8 +361,14 @@ void ring_submit(struct op *op);
 bool ring_quick_now(const struct ring *r, enum op_kind kind);
 
 /**
+ * ring_sleep_short() - whether ring_wait() wakes up after a second in any case
+ * @on: for whoever waits for an end that other threads bring about: should one of them forget to say so, it is late and not lost
+ * Thread: owner.
+ */
+void ring_sleep_short(struct ring *r, bool on);
+/**
  * ring_wait() - submit what is queued, collect completions, then run their callbacks
- * @sleep: true: wait until there is at least one (or a post; while ops are with worker threads: or one second is over)
+ * @sleep: true: wait until there is at least one (or a post; while ops are with worker threads, or as ring_sleep_short() says: or one second is over)
  * Thread: owner; not from a callback.
  * Return: number of callbacks run, or -errno when the ring itself is broken (-EBADF, -ENXIO..)
  */

@@ -252,6 +252,11 @@ static int enter(struct ring *r, bool sleep, bool *ret_unwoken)
 	return res;
 }
 
+void ring_sleep_short(struct ring *r, bool on)
+{
+	r->sleeps_short = on;
+}
+
 int ring_wait(struct ring *r, bool sleep)
 {
 	unsigned reaped, posts, count;

@@ -46,6 +46,7 @@ struct ring {
 	unsigned ops_free, outstanding;
 	unsigned internal_outstanding; /* the backend's own ops */
 	unsigned with_workers;         /* of both: with a pool of threads, whose results come by worker_done */
+	bool sleeps_short;             /* ring_sleep_short() */
 	unsigned inline_depth;
 	uint32_t enter_no;        /* number of the next enter */
 	uint32_t pass_enter_no;   /* that of the first one of this ring_wait() */
@@ -191,10 +192,10 @@ static inline struct workers *workers_of(const struct ring *r, const struct op *
 	return op->flags & OPF_AHEAD ? r->b->ahead : r->b->workers[r->index];
 }
 
-/** ring_sleeps_short() - results of workers, and ops that found no room, are looked for after a second, whatever happens; all else wakes the ring. */
+/** ring_sleeps_short() - results of workers, ops that found no room, and an end are looked for after a second, whatever happens; all else wakes the ring. */
 static inline bool ring_sleeps_short(const struct ring *r)
 {
-	return r->with_workers > 0 || r->waiting.head;
+	return r->with_workers > 0 || r->waiting.head || r->sleeps_short || r->closing;
 }
 
 #endif

@@ -57,6 +57,15 @@ static bool serve_channels(struct server_thread *t)
 	return more;
 }
 
+/** ending() - nothing is served, or a connection is over: what is still to come, comes from other threads. */
+static bool ending(const struct server_thread *t)
+{
+	for (const struct channel *c = t->channels; c; c = c->next)
+		if (c->ended || c->stopping)
+			return true;
+	return !t->channels;
+}
+
 static int thread_setup(struct server_thread *t)
 {
 	const struct options *opt = &t->server->opt;
@@ -106,6 +115,7 @@ static void *serve(void *arg)
 	while (!t->start_error && !(atomic_load(&t->quit) && !t->channels)) {
 		bool more = serve_channels(t);
 		t->clock_ns = 0;
+		ring_sleep_short(t->ring, ending(t));
 		res = ring_wait(t->ring, !more);
 		placement_cpu_turn(t);
 		placement_share_turn(t);
@@ -117,8 +127,10 @@ static void *serve(void *arg)
 			_exit(1);
 		}
 	}
-	if (t->ring)
+	if (t->ring) {
 		dir_cache_end(t);
+		ring_sleep_short(t->ring, true);
+	}
 	while (t->ring && ring_outstanding(t->ring) > t->uring_held && ring_wait(t->ring, true) >= 0)
 		;
 	if (t->ring)
