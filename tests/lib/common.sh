@@ -34,8 +34,8 @@ only_known() {
 }
 
 is_mounted() { awk -v p="$1" '$5 == p { found = 1 } END { exit !found }' /proc/self/mountinfo; }
-wait_mounted() { # MNT [SECONDS]
-    local tries=$((${2:-10} * 50))
+wait_mounted() { # MNT [SECONDS, 30]
+    local tries=$((${2:-30} * 50))
     while ((tries-- > 0)); do is_mounted "$1" && return 0; sleep 0.02; done
     echo "$1: not mounted in time" >&2
     return 1
