@@ -88,29 +88,27 @@ static bool event_id(const char *event, size_t len, size_t at, struct watch_id *
 	return false;
 }
 
-static void take_event(const struct watch *w, const struct fanotify_event_metadata *e, watch_found_fn found, void *arg)
+/** take_event() - @e: a copy of what @event begins with, which has no alignment behind another event */
+static void take_event(const struct watch *w, const struct fanotify_event_metadata *e, const char *event, watch_found_fn found, void *arg)
 {
 	struct watch_id id;
 
 	if (e->mask & FAN_Q_OVERFLOW)
 		found(arg, NULL);
 	else if (e->pid != w->pid)
-		found(arg, event_id((const char *)e, e->event_len, e->metadata_len, &id) ? &id : NULL);
+		found(arg, event_id(event, e->event_len, e->metadata_len, &id) ? &id : NULL);
 }
 
 void watch_take(struct watch *w, watch_found_fn found, void *arg)
 {
-	union {
-		struct fanotify_event_metadata first;
-		char bytes[4096];
-	} buf;
+	char buf[4096];
 
 	if (w->fd < 0)
 		return;
 	pthread_mutex_lock(&w->lock);
 	for (;;) {
-		ssize_t len = read(w->fd, &buf, sizeof(buf));
-		const struct fanotify_event_metadata *e = &buf.first;
+		ssize_t len = read(w->fd, buf, sizeof(buf));
+		struct fanotify_event_metadata e;
 
 		if (len < 0 && errno == EINTR)
 			continue;
@@ -118,8 +116,12 @@ void watch_take(struct watch *w, watch_found_fn found, void *arg)
 			found(arg, NULL); /* events may be lost */
 		if (len <= 0)
 			break;
-		for (; FAN_EVENT_OK(e, len); e = FAN_EVENT_NEXT(e, len))
-			take_event(w, e, found, arg);
+		for (ssize_t at = 0; len - at >= (ssize_t)sizeof(e); at += e.event_len) {
+			memcpy(&e, buf + at, sizeof(e));
+			if (e.event_len < sizeof(e) || e.event_len > (size_t)(len - at))
+				break;
+			take_event(w, &e, buf + at, found, arg);
+		}
 	}
 	pthread_mutex_unlock(&w->lock);
 }
