@@ -474,7 +474,7 @@ void inode_table_stats(struct inode_table *t, struct inode_table_stats *ret)
 {
 	pthread_mutex_lock(&t->lock);
 	ret->inodes = t->live;
-	ret->kept = t->kept;
+	ret->kept = t->kept_count;
 	ret->inodes_max = t->live_max;
 	ret->fds = t->fds;
 	ret->memory_bytes = t->pages_live * PAGE_INODES * sizeof(struct inode) + t->buckets_count * sizeof(uint32_t);

@@ -7,18 +7,33 @@
 
 #include "fs/inode_table.h"
 
-static void lru_remove(struct inode_table *t, struct inode *i)
+void inode_list_push(struct inode_table *t, struct inode_list *l, struct inode *i)
 {
-	if (!i->in_lru)
-		return;
+	i->lru_prev = 0;
+	i->lru_next = l->head;
+	if (l->head)
+		t->inodes[l->head].lru_prev = i->index;
+	else
+		l->tail = i->index;
+	l->head = i->index;
+}
+
+void inode_list_remove(struct inode_table *t, struct inode_list *l, const struct inode *i)
+{
 	if (i->lru_prev)
 		t->inodes[i->lru_prev].lru_next = i->lru_next;
 	else
-		t->lru_head = i->lru_next;
+		l->head = i->lru_next;
 	if (i->lru_next)
 		t->inodes[i->lru_next].lru_prev = i->lru_prev;
 	else
-		t->lru_tail = i->lru_prev;
+		l->tail = i->lru_prev;
+}
+
+static void lru_remove(struct inode_table *t, struct inode *i)
+{
+	if (i->in_lru)
+		inode_list_remove(t, &t->lru, i);
 	i->in_lru = false;
 }
 
@@ -30,13 +45,7 @@ static void lru_update(struct inode_table *t, struct inode *i)
 	lru_remove(t, i);
 	if (i->fd < 0 || keep)
 		return;
-	i->lru_prev = 0;
-	i->lru_next = t->lru_head;
-	if (t->lru_head)
-		t->inodes[t->lru_head].lru_prev = i->index;
-	else
-		t->lru_tail = i->index;
-	t->lru_head = i->index;
+	inode_list_push(t, &t->lru, i);
 	i->in_lru = true;
 }
 
@@ -144,8 +153,8 @@ int inode_fd_evict(struct inode_table *t)
 	int fd = -1;
 
 	pthread_mutex_lock(&t->lock);
-	if (t->lru_tail && inode_handle_settle(&t->inodes[t->lru_tail]) == 0) {
-		fd = inode_fd_detach(t, &t->inodes[t->lru_tail]);
+	if (t->lru.tail && inode_handle_settle(&t->inodes[t->lru.tail]) == 0) {
+		fd = inode_fd_detach(t, &t->inodes[t->lru.tail]);
 		atomic_fetch_add_explicit(&t->cfg.budget->evicted, 1, memory_order_relaxed);
 	}
 	pthread_mutex_unlock(&t->lock);

@@ -15,16 +15,9 @@ void inode_unkeep(struct inode_table *t, struct inode *i)
 {
 	if (!i->kept)
 		return;
-	if (i->lru_prev)
-		t->inodes[i->lru_prev].lru_next = i->lru_next;
-	else
-		t->kept_head = i->lru_next;
-	if (i->lru_next)
-		t->inodes[i->lru_next].lru_prev = i->lru_prev;
-	else
-		t->kept_tail = i->lru_prev;
+	inode_list_remove(t, &t->kept, i);
 	i->kept = false;
-	t->kept--;
+	t->kept_count--;
 }
 
 int inode_keep(struct inode_table *t, struct inode *i)
@@ -35,8 +28,8 @@ int inode_keep(struct inode_table *t, struct inode *i)
 	/* without a handle of its own it could not be opened again */
 	if (inode_handle_settle(i) < 0 || !(i->handle_len || (i->extra && i->extra->handle)))
 		return inode_drop(t, i);
-	if (t->kept == t->cfg.kept_max) {
-		oldest = &t->inodes[t->kept_tail];
+	if (t->kept_count == t->cfg.kept_max) {
+		oldest = &t->inodes[t->kept.tail];
 		inode_unkeep(t, oldest);
 		fd = inode_drop(t, oldest);
 		assert(fd < 0);
@@ -46,13 +39,7 @@ int inode_keep(struct inode_table *t, struct inode *i)
 	i->data_going = 0; /* the kernel's pages and listings of it have gone */
 	i->data_state = DATA_UNKNOWN;
 	i->kept = true;
-	i->lru_prev = 0;
-	i->lru_next = t->kept_head;
-	if (t->kept_head)
-		t->inodes[t->kept_head].lru_prev = i->index;
-	else
-		t->kept_tail = i->index;
-	t->kept_head = i->index;
-	t->kept++;
+	inode_list_push(t, &t->kept, i);
+	t->kept_count++;
 	return fd;
 }

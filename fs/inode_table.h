@@ -19,6 +19,11 @@ struct page_info {
 	uint32_t next_room; /* page number + 1; 0: last */
 };
 
+/** A list of inodes, by their lru_prev and lru_next: head is the newest; 0: none. */
+struct inode_list {
+	uint32_t head, tail;
+};
+
 struct inode_table {
 	pthread_mutex_t lock;
 	struct inode_table_config cfg;
@@ -31,13 +36,16 @@ struct inode_table {
 	/* linear hashing: one bucket is split per insertion, so that no insertion ever rehashes everything */
 	uint32_t *buckets;
 	uint32_t buckets_count, buckets_level;
-	/* LRU of descriptors that nobody uses: head is the newest */
-	uint32_t lru_head, lru_tail;
-	/* forgotten by the kernel, kept for file handles: head is the newest; linked by lru_prev and lru_next, for none has a descriptor */
-	uint32_t kept_head, kept_tail, kept;
+	struct inode_list lru; /* with descriptors that nobody uses */
+	struct inode_list kept; /* forgotten by the kernel, kept for file handles; none has a descriptor, so it is in one list at most */
+	uint32_t kept_count;
 	uint64_t live, live_max, fds, pages_live;
 };
 
+/** inode_list_push() - @i, which is in no list, becomes the newest of @l; lock held. */
+void inode_list_push(struct inode_table *t, struct inode_list *l, struct inode *i);
+/** inode_list_remove() - @i, which is in @l, leaves it; lock held. */
+void inode_list_remove(struct inode_table *t, struct inode_list *l, const struct inode *i);
 /** inode_drop() - the record of an inode that nobody holds goes; lock held. Return a descriptor to close, or -1. */
 int inode_drop(struct inode_table *t, struct inode *i);
 /** inode_keep() - what becomes of one that nobody holds in a table that keeps some: inode_kept.c. Lock held. Return a descriptor to close, or -1. */
