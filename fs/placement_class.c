@@ -3,8 +3,6 @@
 #include "fs/placement_class.h"
 
 #include <sched.h>
-#include <stdio.h>
-#include <string.h>
 
 #include "fs/server.h"
 
@@ -111,21 +109,27 @@ uint64_t placement_class_pause(uint64_t last_ns, uint64_t stayed_ns)
 
 /* ---- the serving thread ------------------------------------------------------------- */
 
-/** elsewhere() - so far: ticks (1/100 s) in which CPUs other than @cpu were idle, or would have been but for I/O (/proc/stat, proc(5)). */
+/** Sum of what CPUs other than one were idle. */
+struct elsewhere {
+	int cpu;
+	uint64_t ticks;
+};
+
+static void add_elsewhere(void *arg, int cpu, uint64_t ticks)
+{
+	struct elsewhere *e = arg;
+
+	if (cpu != e->cpu)
+		e->ticks += ticks;
+}
+
+/** elsewhere() - ticks so far of CPUs other than @cpu; 0: not known. */
 static uint64_t elsewhere(int cpu)
 {
-	unsigned long long idle, io;
-	uint64_t sum = 0;
-	char line[512];
-	int n;
-	FILE *f = fopen("/proc/stat", "re");
+	struct elsewhere e = { .cpu = cpu };
 
-	while (f && fgets(line, sizeof(line), f) && !strncmp(line, "cpu", 3))
-		if (sscanf(line, "cpu%d %*u %*u %*u %llu %llu", &n, &idle, &io) == 3 && n != cpu)
-			sum += idle + io;
-	if (f)
-		(void)fclose(f); /* read only */
-	return sum;
+	(void)placement_cpu_idle(add_elsewhere, &e);
+	return e.ticks;
 }
 
 /**

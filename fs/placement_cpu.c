@@ -3,6 +3,8 @@
 #include "fs/placement_cpu.h"
 
 #include <sched.h>
+#include <stdio.h>
+#include <string.h>
 #include <unistd.h>
 
 #include "fs/server.h"
@@ -16,6 +18,22 @@ int placement_cpu_goal(int home, int at, unsigned turns, unsigned arrivals, int 
 	if (arrivals < SHALLOW_BATCH * turns && caller >= 0 && caller != home)
 		return caller;
 	return at != home ? home : -1;
+}
+
+bool placement_cpu_idle(placement_idle_fn each, void *arg)
+{
+	unsigned long long idle, io;
+	char line[512];
+	int cpu;
+	FILE *f = fopen("/proc/stat", "re");
+
+	if (!f)
+		return false;
+	while (fgets(line, sizeof(line), f) && !strncmp(line, "cpu", 3))
+		if (sscanf(line, "cpu%d %*u %*u %*u %llu %llu", &cpu, &idle, &io) == 3)
+			each(arg, cpu, idle + io);
+	(void)fclose(f); /* read only */
+	return true;
 }
 
 void placement_cpu_init(struct server_thread *t)

@@ -41,6 +41,15 @@ struct place {
  */
 int placement_cpu_goal(int home, int at, unsigned turns, unsigned arrivals, int caller);
 
+/** placement_idle_fn - @ticks: 1/100 s so far in which @cpu was idle, or would have been but for I/O: with someone who waits in a ring it is idle, too */
+typedef void (*placement_idle_fn)(void *arg, int cpu, uint64_t ticks);
+/**
+ * placement_cpu_idle() - @each is called with @arg for every CPU that is online
+ * Thread: any; reads a file of the kernel.  Return: false when it cannot be opened
+ * Source: proc(5), /proc/stat
+ */
+bool placement_cpu_idle(placement_idle_fn each, void *arg);
+
 /** placement_cpu_init() - @t is pinned to t->cpu, or not at all. Thread: owner. */
 void placement_cpu_init(struct server_thread *t);
 /** placement_cpu_turn() - after each turn of the serving loop. Thread: owner; a system call now and then. */

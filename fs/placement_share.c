@@ -2,10 +2,6 @@
 /* placement_share.c - see placement_share.h. */
 #include "fs/placement_share.h"
 
-#include <stdio.h>
-#include <string.h>
-#include <unistd.h>
-
 #include "fs/server.h"
 #include "fs/session.h"
 
@@ -146,37 +142,37 @@ enum share_verdict placement_share_helpers(struct share_judge *j, const struct s
 
 /* ---- looking at the system -------------------------------------------------------------- */
 
-/** read_idle() - into @idle, of each thread's CPU: ticks (1/100 s) so far of idle and iowait, which is idle, too, with someone who waits in
- *  a ring (proc(5), /proc/stat); UINT64_MAX: offline. Return false when it cannot be read. */
-static bool read_idle(const struct server *srv, uint64_t *idle)
-{
-	char line[512];
-	FILE *f = fopen("/proc/stat", "re");
+/** Idle ticks of each thread's CPU. */
+struct idleness {
+	const struct server *srv;
+	uint64_t ticks[BACKEND_RINGS_MAX]; /* UINT64_MAX: offline */
+};
 
-	if (!f)
-		return false;
+static void of_threads(void *arg, int cpu, uint64_t ticks)
+{
+	struct idleness *i = arg;
+
+	for (unsigned n = 0; n < i->srv->threads_count; n++)
+		if (i->srv->threads[n].cpu == cpu)
+			i->ticks[n] = ticks;
+}
+
+/** read_idle() - Return false when it cannot be read. */
+static bool read_idle(const struct server *srv, struct idleness *ret)
+{
+	ret->srv = srv;
 	for (unsigned n = 0; n < srv->threads_count; n++)
-		idle[n] = UINT64_MAX;
-	while (fgets(line, sizeof(line), f) && !strncmp(line, "cpu", 3)) {
-		unsigned long long ticks, io;
-		int cpu;
-		if (sscanf(line, "cpu%d %*u %*u %*u %llu %llu", &cpu, &ticks, &io) != 3)
-			continue;
-		for (unsigned n = 0; n < srv->threads_count; n++)
-			if (srv->threads[n].cpu == cpu)
-				idle[n] = ticks + io;
-	}
-	(void)fclose(f); /* read only */
-	return true;
+		ret->ticks[n] = UINT64_MAX;
+	return placement_cpu_idle(of_threads, ret);
 }
 
 static void note_idle(struct server *srv, uint64_t now)
 {
-	uint64_t idle[BACKEND_RINGS_MAX];
+	struct idleness idle;
 
-	srv->share.idle_since_ns = read_idle(srv, idle) ? now : 0;
+	srv->share.idle_since_ns = read_idle(srv, &idle) ? now : 0;
 	for (unsigned n = 0; n < srv->threads_count && srv->share.idle_since_ns; n++)
-		srv->threads[n].share.idle_ticks = idle[n];
+		srv->threads[n].share.idle_ticks = idle.ticks[n];
 }
 
 /** is_helper() - among the first @count. */
@@ -192,7 +188,8 @@ static bool is_helper(const struct place_share *p, unsigned count, unsigned inde
 static unsigned find_helpers(struct server *srv, uint64_t now)
 {
 	struct place_share *p = &srv->share;
-	uint64_t idle[BACKEND_RINGS_MAX], ticks = (now - p->idle_since_ns) / (10 * MS);
+	struct idleness i;
+	uint64_t *idle = i.ticks, ticks = (now - p->idle_since_ns) / (10 * MS);
 	unsigned count = p->judge.level ? atomic_load(&p->helpers_count) : 0;
 
 	if (srv->deny & SESSION_DENY_UNSHARED) {
@@ -201,7 +198,7 @@ static unsigned find_helpers(struct server *srv, uint64_t now)
 		atomic_store(&p->helpers_count, count);
 		return srv->threads_count - 1;
 	}
-	if (!p->idle_since_ns || !read_idle(srv, idle))
+	if (!p->idle_since_ns || !read_idle(srv, &i))
 		return 0;
 	for (unsigned n = 0; n < srv->threads_count; n++) {
 		uint64_t before = srv->threads[n].share.idle_ticks;
