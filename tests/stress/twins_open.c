@@ -140,42 +140,49 @@ static void make_dup(struct call *c)
 	slot_put(c, to, fd);
 }
 
+/* A message of one byte and both sides' descriptors. It points into itself. */
+struct parcel {
+	char byte;
+	struct iovec iov;
+	struct msghdr msg;
+	union {
+		struct cmsghdr head;
+		char room[CMSG_SPACE(SIDES * sizeof(int))];
+	} control;
+};
+
+static void wrap(struct parcel *p)
+{
+	*p = (struct parcel){ .byte = 'g', .iov = { &p->byte, 1 } };
+	p->msg = (struct msghdr){ .msg_iov = &p->iov, .msg_iovlen = 1, .msg_control = &p->control, .msg_controllen = sizeof(p->control) };
+}
+
 /* Both sides' descriptors of a slot in one message, put into the mailbox once both sides have come by. */
 static void make_give(struct call *c)
 {
 	unsigned slot = pick_slot(c);
 	const int *fds = c->a->slot[slot];
-	char byte = 'g';
-	union {
-		struct cmsghdr head;
-		char room[CMSG_SPACE(2 * sizeof(int))];
-	} control = { 0 };
-	struct iovec iov = { &byte, 1 };
-	struct msghdr msg = { .msg_iov = &iov, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = sizeof(control) };
+	struct parcel p;
 
 	if (c->side != SIDES - 1 || fds[0] < 0 || fds[1] < 0)
 		return;
-	control.head = (struct cmsghdr){ .cmsg_len = CMSG_LEN(2 * sizeof(int)), .cmsg_level = SOL_SOCKET, .cmsg_type = SCM_RIGHTS };
-	memcpy(CMSG_DATA(&control.head), fds, 2 * sizeof(int));
-	(void)sendmsg(c->a->mailbox[0], &msg, MSG_DONTWAIT); /* a full mailbox is the same for both sides */
+	wrap(&p);
+	p.control.head = (struct cmsghdr){ .cmsg_len = CMSG_LEN(2 * sizeof(int)), .cmsg_level = SOL_SOCKET, .cmsg_type = SCM_RIGHTS };
+	memcpy(CMSG_DATA(&p.control.head), fds, 2 * sizeof(int));
+	(void)sendmsg(c->a->mailbox[0], &p.msg, MSG_DONTWAIT); /* a full mailbox is the same for both sides */
 }
 
 static void make_take(struct call *c)
 {
 	unsigned slot = (unsigned)pick(c, SLOTS);
 	static int fds[SIDES];
-	char byte;
-	union {
-		struct cmsghdr head;
-		char room[CMSG_SPACE(2 * sizeof(int))];
-	} control = { 0 };
-	struct iovec iov = { &byte, 1 };
-	struct msghdr msg = { .msg_iov = &iov, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = sizeof(control) };
+	struct parcel p;
 
 	if (c->side == 0) {
 		fds[0] = fds[1] = -1;
-		if (recvmsg(c->a->mailbox[1], &msg, MSG_DONTWAIT | MSG_CMSG_CLOEXEC) == 1 && control.head.cmsg_type == SCM_RIGHTS)
-			memcpy(fds, CMSG_DATA(&control.head), sizeof(fds));
+		wrap(&p);
+		if (recvmsg(c->a->mailbox[1], &p.msg, MSG_DONTWAIT | MSG_CMSG_CLOEXEC) == 1 && p.control.head.cmsg_type == SCM_RIGHTS)
+			memcpy(fds, CMSG_DATA(&p.control.head), sizeof(fds));
 	}
 	if (fds[0] >= 0 && fds[1] >= 0)
 		slot_put(c, slot, fds[c->side]);
