@@ -127,7 +127,7 @@ void ring_close_chain(struct ring *r);
 
 /**
  * ring_enter() - submit what is queued
- * @wait: also wait for one completion; at most one second while something is with the workers or found no room
+ * @wait: also wait for one completion; at most one second where ring_sleeps_short() says so
  * Thread: owner.
  * Return: 0; -ETIME nothing came; -EAGAIN, -EBUSY, -EINTR try later; other -errno: the ring is broken
  */

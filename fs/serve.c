@@ -42,7 +42,7 @@ static void channel_close(struct channel *c)
 static bool serve_channels(struct server_thread *t)
 {
 	struct channel **at = &t->channels;
-	bool more = false;
+	bool more = false, ending = false;
 
 	while (*at) {
 		struct channel *c = *at;
@@ -52,18 +52,12 @@ static bool serve_channels(struct server_thread *t)
 			continue;
 		}
 		more |= c->transport->poll(c) || channel_over(c);
+		ending |= c->ended || c->stopping;
 		at = &c->next;
 	}
+	/* nothing is served, or a connection is over: what is still to come, comes from other threads */
+	ring_sleep_short(t->ring, ending || !t->channels);
 	return more;
-}
-
-/** ending() - nothing is served, or a connection is over: what is still to come, comes from other threads. */
-static bool ending(const struct server_thread *t)
-{
-	for (const struct channel *c = t->channels; c; c = c->next)
-		if (c->ended || c->stopping)
-			return true;
-	return !t->channels;
 }
 
 static int thread_setup(struct server_thread *t)
@@ -115,7 +109,6 @@ static void *serve(void *arg)
 	while (!t->start_error && !(atomic_load(&t->quit) && !t->channels)) {
 		bool more = serve_channels(t);
 		t->clock_ns = 0;
-		ring_sleep_short(t->ring, ending(t));
 		res = ring_wait(t->ring, !more);
 		placement_cpu_turn(t);
 		placement_share_turn(t);
@@ -130,11 +123,10 @@ static void *serve(void *arg)
 	if (t->ring) {
 		dir_cache_end(t);
 		ring_sleep_short(t->ring, true);
-	}
-	while (t->ring && ring_outstanding(t->ring) > t->uring_held && ring_wait(t->ring, true) >= 0)
-		;
-	if (t->ring)
+		while (ring_outstanding(t->ring) > t->uring_held && ring_wait(t->ring, true) >= 0)
+			;
 		ring_destroy(t->ring);
+	}
 	transport_uring_free(t); /* the kernel holds none any more */
 	zero_copy_slots_free(t);
 	request_pool_destroy(t);

@@ -16,8 +16,8 @@
 
 /** A file with so many blocks of 512 bytes is freed in the time of a quick call. */
 #define QUICK_FREE_BLOCKS 256u
-/** So long after a close that freed space a full filesystem may not be so full. */
-#define SPACE_WAIT_NS 500000000u /* after the last close or unlink; a worker may have to wait for its turn */
+/** So long after the last close or unlink a full filesystem may not be so full: a worker that frees space may have to wait for its turn. */
+#define SPACE_WAIT_NS 500000000u
 
 void server_make_room(struct mount *m)
 {

@@ -318,7 +318,6 @@ static bool grow(struct uring_channel *u, struct uring_queue *q, unsigned waitin
 static bool uring_poll(struct channel *c)
 {
 	struct uring_channel *u = c->uring;
-
 	bool more;
 
 	u->turn++;
