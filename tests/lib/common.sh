@@ -40,6 +40,19 @@ wait_mounted() { # MNT [SECONDS, 30]
     echo "$1: not mounted in time" >&2
     return 1
 }
+# figure NAME: of the last statistics in $TMP/stats, a daemon's stats_file=
+figure() { grep '^{' "$TMP/stats" | tail -n 1 | grep -o "\"$1\":[0-9]*" | cut -d: -f2; }
+write_stats() { # PID [SECONDS, 10]: that daemon writes them once more
+    local before now tries=$((${2:-10} * 50))
+    before=$(grep -c '^{' "$TMP/stats" 2>/dev/null)
+    kill -USR1 "$1"
+    while ((tries-- > 0)); do
+        now=$(grep -c '^{' "$TMP/stats" 2>/dev/null)
+        ((${now:-0} > ${before:-0})) && return 0
+        sleep 0.02
+    done
+    fail "no statistics"
+}
 wait_pid_gone() { # PID [SECONDS]
     local tries=$((${2:-5} * 50))
     while ((tries-- > 0)); do
