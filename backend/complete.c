@@ -269,6 +269,12 @@ int ring_wait(struct ring *r, bool sleep)
 	ring_close_chain(r);
 	ring_flush_waiting(r);
 	res = enter(r, sleep, &unwoken);
+	/*
+	 * On our way out of the kernel others may have had this CPU, and have sent more: with DEFER_TASKRUN only another call brings it.
+	 * Taken along it is answered in one turn; else two callers on one CPU would be served one after the other, with a switch of tasks each.
+	 */
+	if (sleep && res == 0 && kernel_has_news(r))
+		(void)ring_enter(r, false); /* a failure shows at the next */
 	if (r->broken)
 		return res;
 	reaped = reap(r);

@@ -77,14 +77,14 @@ struct inode {
 	uint32_t index;
 	uint32_t generation; /* of the nodeid */
 	int32_t handle_type;
-	uint16_t fs;         /* index of the backing filesystem */
+	uint8_t fs;          /* index of the backing filesystem */
+	_Atomic bool cached; /* not constant: it was open in a way that fills the kernel's page cache; no lock */
 	uint16_t type;       /* S_IFMT bits of the mode */
 	uint8_t handle_bytes[INODE_HANDLE_INLINE];
 	uint8_t handle_len;  /* 0: none, or in extra->handle */
 	/* guarded by the table's lock */
 	bool hashed : 1;
 	bool in_lru : 1;
-	bool cached : 1;     /* it was open in a way that fills the kernel's page cache */
 	bool handle_late : 1; /* its file handle has not been asked for yet: it has a descriptor */
 	bool kept : 1;       /* nobody holds it; it is in the list of inode_kept.c */
 	unsigned char data_state : 2; /* enum inode_data_state */

@@ -166,17 +166,12 @@ uint32_t inode_opens(struct inode_table *t, struct inode *i)
 
 void inode_cached_set(struct inode_table *t, struct inode *i)
 {
-	pthread_mutex_lock(&t->lock);
-	i->cached = true;
-	pthread_mutex_unlock(&t->lock);
+	(void)t;
+	atomic_store(&i->cached, true);
 }
 
 bool inode_cached(struct inode_table *t, struct inode *i)
 {
-	bool cached;
-
-	pthread_mutex_lock(&t->lock);
-	cached = i->cached;
-	pthread_mutex_unlock(&t->lock);
-	return cached;
+	(void)t; /* asked with every write: no lock for it */
+	return atomic_load(&i->cached);
 }

@@ -31,6 +31,7 @@
 #include "fs/zero_copy.h"
 
 #define BACKING_FS_MAX 256u
+_Static_assert(BACKING_FS_MAX <= UINT8_MAX + 1u, "struct inode: fs");
 #define MOUNTS_MAX 64u
 
 struct notifier;

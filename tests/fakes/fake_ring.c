@@ -32,7 +32,7 @@ static unsigned scripts_first, scripts_count;
 static struct late late[FAKE_HELD_MAX];
 static unsigned late_count;
 static bool (*auto_fn)(const struct io_uring_sqe *sqe, int *ret_res);
-static void (*idle_fn)(void);
+static void (*idle_fn)(void), (*work_fn)(void);
 static struct io_uring *now; /* the ring in use; probes come and go before it */
 
 void fake_reset(void)
@@ -43,7 +43,7 @@ void fake_reset(void)
 	held_count = late_count = scripts_first = scripts_count = 0;
 	wake_held = false;
 	auto_fn = NULL;
-	idle_fn = NULL;
+	idle_fn = work_fn = NULL;
 }
 
 unsigned fake_held(void)
@@ -71,6 +71,12 @@ void fake_set_auto(bool (*fn)(const struct io_uring_sqe *sqe, int *ret_res))
 void fake_set_idle(void (*fn)(void))
 {
 	idle_fn = fn;
+}
+
+void fake_set_work(void (*fn)(void))
+{
+	work_fn = fn;
+	*now->sq.kflags |= IORING_SQ_TASKRUN;
 }
 
 /* ---- the queues ---------------------------------------------------------------- */
@@ -160,9 +166,15 @@ static int take_entries(struct io_uring *ring)
 	unsigned ready = ring->sq.sqe_tail - *ring->sq.khead, taken = 0;
 	unsigned shift = ring->flags & IORING_SETUP_SQE128 ? 1 : 0;
 	struct script script = { UINT32_MAX, 0 };
+	void (*work)(void) = work_fn;
 
 	now = ring;
 	fake.enters++;
+	work_fn = NULL;
+	if (work) {
+		*ring->sq.kflags &= ~IORING_SQ_TASKRUN;
+		work();
+	}
 	if (scripts_first < scripts_count)
 		script = scripts[scripts_first++];
 	for (; taken < ready && taken < script.take; taken++) {

@@ -33,6 +33,8 @@ void fake_script_enter(unsigned take, int error);
 void fake_set_auto(bool (*fn)(const struct io_uring_sqe *sqe, int *ret_res));
 /** Called when an enter would have to wait and nothing is there. Without it the wait "times out". */
 void fake_set_idle(void (*fn)(void));
+/** Work that waits for an enter, and is said to (IORING_SQ_TASKRUN): the next one calls @fn, once. The ring must have been made. */
+void fake_set_work(void (*fn)(void));
 
 /** What the fake answers and has seen. */
 struct fake_control {

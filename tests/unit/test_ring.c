@@ -248,6 +248,38 @@ static void test_cancel(void)
 	faked_end(b, r);
 }
 
+static void complete_first(void)
+{
+	fake_complete(0, 1);
+}
+
+static void complete_first_then_another(void)
+{
+	fake_complete(0, 1);
+	fake_set_work(complete_first);
+}
+
+/** What came while we were on our way out of the kernel is brought along. */
+static void test_more_work(void)
+{
+	unsigned enters;
+
+	begin(0);
+	for (intptr_t i = 0; i < 3; i++)
+		ring_submit(faked_op(r, OP_POLL, i));
+	fake_set_idle(complete_first_then_another);
+	enters = fake.enters;
+	CHECK_EQ(ring_wait(r, true), 2);
+	CHECK_EQ(fake.enters, enters + 2);
+	CHECK_EQ(faked_log.who[1], 1);
+	fake_set_idle(complete_first); /* no more than that: one enter does */
+	enters = fake.enters;
+	CHECK_EQ(ring_wait(r, true), 1);
+	CHECK_EQ(fake.enters, enters + 1);
+	fake_set_idle(NULL);
+	faked_end(b, r);
+}
+
 int main(void)
 {
 	test_order_of_completion();
@@ -259,5 +291,6 @@ int main(void)
 	test_reuse_and_inline();
 	test_inline_depth();
 	test_cancel();
+	test_more_work();
 	return test_end();
 }
