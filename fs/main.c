@@ -27,6 +27,7 @@
 
 #include "backend/util/cleanup.h"
 #include "backend/util/log.h"
+#include "backend/util/std_fds.h"
 #include "fs/coherence.h"
 #include "fs/daemon.h"
 #include "fs/lock.h"
@@ -398,6 +399,8 @@ int main(int argc, char **argv)
 	char err[1024];
 	int res;
 
+	if (std_fds_open() < 0)
+		return EXIT_SYSTEM; /* there is nobody to tell */
 	srv.event_fd = srv.proc_fd = -1;
 	log_init("uringfs", false);
 	res = options_parse(&srv.opt, argc, argv, err, sizeof(err));
@@ -415,6 +418,10 @@ int main(int argc, char **argv)
 		version_print();
 	else
 		res = run(&srv);
+	if (fflush(stdout) != 0) {
+		log_error("standard output: %s", strerror(errno));
+		res = EXIT_SYSTEM;
+	}
 	options_free(&srv.opt);
 	return res;
 }

@@ -65,7 +65,7 @@ static int mount_tables(struct mount *m, int root_fd)
 }
 
 /** late_flags() - flags of the mount that libfuse cannot set; the kernel lets root only. */
-static int late_flags(const struct mount *m, const char *target, char *err, size_t err_size)
+static int late_flags(struct mount *m, const char *target, char *err, size_t err_size)
 {
 	const struct options *opt = &m->server->opt;
 	struct mount_attr attr = { .attr_set = (opt->nodiratime ? MOUNT_ATTR_NODIRATIME : 0) | (opt->nosymfollow ? MOUNT_ATTR_NOSYMFOLLOW : 0) };
@@ -74,7 +74,7 @@ static int late_flags(const struct mount *m, const char *target, char *err, size
 	if (attr.attr_set)
 		res = (int)errno_result(syscall(SYS_mount_setattr, AT_FDCWD, target, 0, &attr, sizeof(attr)));
 	if (res < 0) {
-		(void)umount2(target, MNT_DETACH); /* ours, just made */
+		(void)session_unmount(m, true); /* ours, just made; umount2(2) is not for a user whom fusermount3 has mounted for */
 		snprintf(err, err_size, "%s: cannot set %s: %s", m->mountpoint, opt->nosymfollow ? "nosymfollow" : "nodiratime", strerror(-res));
 	}
 	return res;

@@ -6,7 +6,6 @@
 #include <limits.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include "backend/backend.h"
@@ -126,7 +125,8 @@ static const char *const ignored_words[] = { "defaults", "auto", "noauto", "user
 /** Pairs of which only one may be given. */
 static const char *const contradictions[][2] = { { "writeback", "direct_io" }, { "writeback", "cache=none" },
 						 { "writeback", "io=kernel" },
-						 { "allow_other", "allow_root" }, { "idmap", "allow_root" }, { "ro", "rw" } };
+						 { "allow_other", "allow_root" }, { "idmap", "allow_root" }, { "ro", "rw" },
+						 { "acl", "noxattr" } };
 
 static bool word_in(const char *word, const char *const *list)
 {
@@ -195,6 +195,10 @@ static int parse_word(struct options *o, char *word, char *given, size_t given_s
 	}
 	if (word_in(word, ignored_words) || !strncmp(word, "x-", 2) || !strncmp(word, "X-", 2) || !strncmp(word, "comment=", 8))
 		return 0;
+	if (!strcmp(word, "fsname=") || !strcmp(word, "stats_file=")) {
+		snprintf(err, err_size, "option %s: the value is empty: give one, or leave the option out", word);
+		return -EINVAL;
+	}
 	res = optable_parse(rows, ROWS_COUNT, o, word, err, err_size);
 	if (res == -ENOENT) {
 		snprintf(err, err_size, "unknown option '%s' (uringfs --help lists them)", word);
@@ -248,6 +252,10 @@ static int check_contradictions(const struct options *o, const char *given, char
 		snprintf(err, err_size, "options cache=none and a timeout above 0 contradict each other: use cache=auto with the timeout");
 		return -EINVAL;
 	}
+	if (o->sqpoll && (o->taskrun == TASKRUN_DEFER || o->taskrun == TASKRUN_COOP)) {
+		snprintf(err, err_size, "options sqpoll and taskrun=%s contradict each other: the kernel refuses both together", taskrun_choices[o->taskrun]);
+		return -EINVAL;
+	}
 	return 0;
 }
 
@@ -284,12 +292,28 @@ static int name_long(int res, const char *arg, char *err, size_t err_size)
 	return res;
 }
 
+static int parse_path(struct options *o, const char *path, char *err, size_t err_size)
+{
+	char **field = !o->source ? &o->source : &o->mountpoint;
+
+	if (o->mountpoint || !path[0]) {
+		snprintf(err, err_size, path[0] ? "one argument too many: '%s' (usage: uringfs SOURCE MOUNTPOINT [-o options])" : "%sSOURCE or MOUNTPOINT is empty", path);
+		return -EINVAL;
+	}
+	*field = strdup(path);
+	return *field ? 0 : -ENOMEM;
+}
+
 static int parse_argument(struct options *o, int argc, char **argv, int *i, char *given, size_t given_size, char *err,
 			  size_t err_size)
 {
 	const char *a = argv[*i];
 
-	if (!strcmp(a, "-f"))
+	if (o->only_paths || a[0] != '-')
+		return parse_path(o, a, err, err_size);
+	if (!strcmp(a, "--"))
+		o->only_paths = true;
+	else if (!strcmp(a, "-f"))
 		o->foreground = true;
 	else if (!strcmp(a, "-d"))
 		o->foreground = o->debug = true;
@@ -305,15 +329,8 @@ static int parse_argument(struct options *o, int argc, char **argv, int *i, char
 		return parse_list(o, a + 2, given, given_size, err, err_size);
 	else if (!strncmp(a, "--", 2) && a[2])
 		return name_long(long_option(o, argc, argv, i, given, given_size, err, err_size), a, err, err_size);
-	else if (a[0] == '-') {
-		snprintf(err, err_size, "unknown or incomplete argument '%s' (uringfs --help lists them)", a);
-		return -EINVAL;
-	} else if (!o->source)
-		o->source = strdup(a);
-	else if (!o->mountpoint)
-		o->mountpoint = strdup(a);
 	else {
-		snprintf(err, err_size, "one argument too many: '%s' (usage: uringfs SOURCE MOUNTPOINT [-o options])", a);
+		snprintf(err, err_size, "unknown or incomplete argument '%s' (uringfs --help lists them)", a);
 		return -EINVAL;
 	}
 	return 0;
@@ -360,57 +377,6 @@ int options_parse(struct options *o, int argc, char **argv, char *err, size_t er
 	return res;
 }
 
-static int check_directory(const char *what, const char *path, char **ret_real, char *err, size_t err_size)
-{
-	struct stat st;
-
-	*ret_real = realpath(path, NULL);
-	if (!*ret_real || stat(*ret_real, &st) < 0) {
-		int e = errno;
-		snprintf(err, err_size, "%s %s: %s%s", what, path, strerror(e),
-			 e == ENOTCONN ? " (a dead mount is there: umount -l it first)" :
-			 e == ENOENT   ? " (make the directory first)" : "");
-		return -e;
-	}
-	if (!S_ISDIR(st.st_mode)) {
-		snprintf(err, err_size, "%s %s: not a directory (a directory is needed)", what, path);
-		return -ENOTDIR;
-	}
-	return 0;
-}
-
-/** below() - whether path @inner lies below @outer (not: is the same). */
-static bool below(const char *inner, const char *outer)
-{
-	size_t len = strlen(outer);
-
-	if (!strcmp(outer, "/"))
-		return inner[1] != 0;
-	return !strncmp(inner, outer, len) && inner[len] == '/';
-}
-
-int options_check_paths(struct options *o, char *err, size_t err_size)
-{
-	int res = check_directory("source", o->source, &o->source_real, err, err_size);
-
-	if (res < 0)
-		return res;
-	res = check_directory("mountpoint", o->mountpoint, &o->mountpoint_real, err, err_size);
-	if (res < 0)
-		return res;
-	if (below(o->mountpoint_real, o->source_real)) {
-		snprintf(err, err_size, "mountpoint %s lies inside source %s (%s): the mount would contain itself; choose a mountpoint outside",
-			 o->mountpoint, o->source, o->source_real);
-		return -EINVAL;
-	}
-	if (access(o->source_real, R_OK | X_OK) < 0) {
-		int e = errno;
-		snprintf(err, err_size, "source %s: %s (it must be readable by the user who mounts)", o->source, strerror(e));
-		return -e;
-	}
-	return 0;
-}
-
 void options_help(FILE *f)
 {
 	fprintf(f,
@@ -419,7 +385,8 @@ void options_help(FILE *f)
 		"  -f                             stay in the foreground\n"
 		"  -d                             trace every request to stderr (implies -f)\n"
 		"  -h, --help                     print this help\n"
-		"  -V, --version                  print the versions of uringfs and its libraries\n\n"
+		"  -V, --version                  print the versions of uringfs and its libraries\n"
+		"  --                             what follows is SOURCE and MOUNTPOINT\n\n"
 		"options (each also as --NAME or --NAME=VALUE):\n");
 	optable_help(rows, ROWS_COUNT, f);
 	fprintf(f, "\nmount options: ");

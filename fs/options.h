@@ -20,6 +20,7 @@ struct options {
 	char *mountpoint; /* as given; mountpoint_real is resolved */
 	char *source_real, *mountpoint_real;
 	bool foreground, debug, help, help_man, version;
+	bool only_paths; /* behind "--" */
 
 	/* what is shown, and how it is cached */
 	int cache;
@@ -59,7 +60,7 @@ struct options {
  */
 int options_parse(struct options *o, int argc, char **argv, char *err, size_t err_size);
 /**
- * options_check_paths() - source and mountpoint exist, are directories, do not contain each other
+ * options_check_paths() - source and mountpoint exist, are directories, do not contain each other; stats_file can be written
  * Return: 0, or -errno with @err set (exit status 1)
  */
 int options_check_paths(struct options *o, char *err, size_t err_size);

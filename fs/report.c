@@ -2,8 +2,10 @@
 #include "report.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 
 #include "backend/util/log.h"
 #include "fs/dispatch.h"
@@ -305,7 +307,9 @@ void report_json(const struct server *srv, FILE *f)
 
 void report_write(const struct server *srv)
 {
-	FILE *f = srv->opt.stats_file ? fopen(srv->opt.stats_file, "ae") : NULL;
+	/* not fopen(): our umask is 0, and nobody else is to write there */
+	int fd = srv->opt.stats_file ? open(srv->opt.stats_file, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC | O_NOCTTY, 0644) : -1;
+	FILE *f = fd >= 0 ? fdopen(fd, "a") : NULL;
 	char *text = NULL, *line, *save = NULL;
 	size_t size = 0;
 
@@ -323,6 +327,14 @@ void report_write(const struct server *srv)
 	for (line = text ? strtok_r(text, "\n", &save) : NULL; line; line = strtok_r(NULL, "\n", &save))
 		log_info("%s", line);
 	free(text);
+}
+
+/** fds_allowed() - descriptors that we may have open, as the start has raised the limit. */
+static uint64_t fds_allowed(void)
+{
+	struct rlimit lim;
+
+	return getrlimit(RLIMIT_NOFILE, &lim) == 0 ? lim.rlim_cur : 0;
 }
 
 void report_start(const struct server *srv)
@@ -345,6 +357,10 @@ void report_start(const struct server *srv)
 		 m->keep_names ? (m->backing[0].handles ? "identity only, reopening by name" : "no, reopening by name") : "yes",
 		 srv->threads[0].registered_count, srv->budget.max);
 	log_info("missing in this kernel or not permitted: %s%s%s", backend_features_missing(srv->backend), missing[0] ? " " : "", missing);
+	if (srv->opt.fds > fds_allowed())
+		log_info("fds=%u: no more than %llu may be open here (RLIMIT_NOFILE; root can have fs.nr_open)", srv->opt.fds, (unsigned long long)fds_allowed());
+	if (srv->opt.idmap && !srv->root)
+		log_info("idmap: for a daemon of root only: the mount cannot be copied with other user ids");
 	if (srv->opt.export_files && m->keep_names)
 		log_info("export: SOURCE's files cannot be opened by file handles here: file handles of the mount end when the kernel forgets the file");
 	if (placement_guard_why(srv)[0])

@@ -22,6 +22,7 @@
 
 #include "backend/util/cleanup.h"
 #include "backend/util/log.h"
+#include "backend/util/std_fds.h"
 #include "fs/options.h"
 #include "mount_opts.h"
 #include "umount.h"
@@ -29,6 +30,13 @@
 
 #ifndef FUSE_SUPER_MAGIC
 #define FUSE_SUPER_MAGIC 0x65735546 /* linux/magic.h, kernel 5.16 */
+#endif
+
+#ifndef MS_NOSYMFOLLOW
+#define MS_NOSYMFOLLOW 256 /* linux/mount.h, kernel 5.10 */
+#endif
+#ifndef ST_NOSYMFOLLOW
+#define ST_NOSYMFOLLOW 0x2000 /* linux/statfs.h, kernel 5.10 */
 #endif
 
 static volatile sig_atomic_t interrupted;
@@ -145,7 +153,7 @@ static unsigned long current_flags(const struct statvfs *vfs)
 	} rows[] = {
 		{ ST_RDONLY, MS_RDONLY },	  { ST_NOSUID, MS_NOSUID },	{ ST_NODEV, MS_NODEV },
 		{ ST_NOEXEC, MS_NOEXEC },	  { ST_SYNCHRONOUS, MS_SYNCHRONOUS }, { ST_NOATIME, MS_NOATIME },
-		{ ST_NODIRATIME, MS_NODIRATIME }, { ST_RELATIME, MS_RELATIME },
+		{ ST_NODIRATIME, MS_NODIRATIME }, { ST_RELATIME, MS_RELATIME }, { ST_NOSYMFOLLOW, MS_NOSYMFOLLOW },
 	};
 	unsigned long flags = 0;
 
@@ -278,6 +286,8 @@ int main(int argc, char **argv)
 	int res;
 	const char *name = argc > 0 ? strrchr(argv[0], '/') : NULL;
 
+	if (std_fds_open() < 0)
+		return MOUNT_EX_SYSTEM; /* there is nobody to tell */
 	if (argc > 0 && !strncmp(name ? name + 1 : argv[0], "umount.", 7))
 		return umount_main(argc, argv);
 	log_init("mount.uringfs", false);

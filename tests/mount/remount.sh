@@ -16,6 +16,13 @@ said 'stay as they are: cache=always'
 [[ ,$(shown OPTIONS), == *,noexec,* ]] && fail "remount,exec had no effect"
 serves
 run 0 umount "$MNT"; unmounted
+
+# what was not named stays
+words=nosuid,nodev,noexec,nosymfollow,noatime,nodiratime
+run 0 mount.uringfs "$SRC" "$MNT" -o "$words"
+run 0 mount.uringfs "$SRC" "$MNT" -o remount,ro
+for word in ro ${words//,/ }; do has_word "remounted read-only" "$(findmnt -n -o VFS-OPTIONS "$MNT")" "$word"; done
+run 0 umount "$MNT"; unmounted
 run 32 mount.uringfs "$SRC" "$MNT" -o remount,ro; one_line; said 'not mounted'
 run 1 setpriv --reuid 12345 --regid 12345 --clear-groups mount.uringfs "$SRC" "$MNT" -o remount,ro; one_line
 end
