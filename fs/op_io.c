@@ -84,15 +84,22 @@ static void read_in_slot(struct op *op)
 		request_reply_slot(r, REQUEST_STATE(r, struct read_state)->done);
 }
 
+/** read_cached() - for pages of the page cache: direct I/O, and nothing else, names an owner of locks (fs/fuse/file.c fuse_send_read()). */
+static bool read_cached(const struct request *r)
+{
+	const struct fuse_read_in *in = r->arg;
+
+	return !(in->read_flags & FUSE_READ_LOCKOWNER);
+}
+
 /** read_end_slot() - and what they held before, behind the end of the file? */
 static void read_end_slot(struct op *op)
 {
 	struct request *r = op->owner;
 	const struct read_state *s = REQUEST_STATE(r, struct read_state);
-	const struct fuse_read_in *in = r->arg;
 
-	/* direct I/O, and nothing else, names an owner of locks (fs/fuse/file.c fuse_send_read()): that is the caller's memory, not ours to change */
-	if (op->res < 0 || s->done == s->size || in->read_flags & FUSE_READ_LOCKOWNER)
+	/* direct I/O: that is the caller's memory, not ours to change */
+	if (op->res < 0 || s->done == s->size || !read_cached(r))
 		read_in_slot(op);
 	else
 		zero_copy_clear(r, s->done, s->size - s->done, read_in_slot);
@@ -156,6 +163,7 @@ void op_read(struct request *r, uint64_t nodeid, uint64_t fh, size_t size, uint6
 		return;
 	}
 	*REQUEST_STATE(r, struct read_state) = (struct read_state){ .size = size, .off = off, .flags = flags };
+	placement_stream_read(&r->thread->stream, size, r->entry && read_cached(r));
 	read_submit(r);
 }
 

@@ -216,6 +216,11 @@ void placement_class_turn(struct server_thread *t)
 	if (requests == c->requests_seen)
 		return;
 	c->requests_seen = requests;
+	if (placement_stream_away(t)) { /* an idle-class thread would draw the caller to its CPU */
+		if (atomic_load_explicit(&c->idle, memory_order_relaxed))
+			step_forward(t, stats_now_ns());
+		return;
+	}
 	if (++c->window_turns < WINDOW_TURNS)
 		return;
 	arrivals = requests - c->window_requests;

@@ -47,14 +47,13 @@ void placement_cpu_caller(struct server_thread *t, int qid)
 		t->place.caller = t->place.caller == PLACE_CALLER_NONE ? qid : PLACE_CALLER_SEVERAL;
 }
 
-/** allowed() - whether the daemon may use @cpu now: the main thread was never pinned. */
-static bool allowed(int cpu)
+bool placement_cpu_allowed(int cpu)
 {
 	cpu_set_t set;
 
 	CPU_ZERO(&set);
 	(void)sched_getaffinity(getpid(), sizeof(set), &set); /* none when it fails */
-	return cpu < CPU_SETSIZE && CPU_ISSET(cpu, &set);
+	return cpu >= 0 && cpu < CPU_SETSIZE && CPU_ISSET(cpu, &set);
 }
 
 void placement_cpu_turn(struct server_thread *t)
@@ -64,7 +63,7 @@ void placement_cpu_turn(struct server_thread *t)
 	unsigned came = (unsigned)(requests - p->requests_seen);
 	int goal;
 
-	if (p->home < 0 || !came)
+	if (p->home < 0 || !came || placement_stream_away(t))
 		return;
 	p->requests_seen = requests;
 	p->arrivals += came;
@@ -78,7 +77,7 @@ void placement_cpu_turn(struct server_thread *t)
 	now = stats_now_ns();
 	if (now < p->not_before_ns)
 		return;
-	if (allowed(goal) && ring_move(t->ring, goal) == 0) {
+	if (placement_cpu_allowed(goal) && ring_move(t->ring, goal) == 0) {
 		p->home = goal;
 		stats_add(&p->moves, 1);
 	} else {

@@ -50,6 +50,9 @@ typedef void (*placement_idle_fn)(void *arg, int cpu, uint64_t ticks);
  */
 bool placement_cpu_idle(placement_idle_fn each, void *arg);
 
+/** placement_cpu_allowed() - whether the daemon may use @cpu now: the main thread was never pinned. Thread: any; a system call. */
+bool placement_cpu_allowed(int cpu);
+
 /** placement_cpu_init() - @t is pinned to t->cpu, or not at all. Thread: owner. */
 void placement_cpu_init(struct server_thread *t);
 /** placement_cpu_turn() - after each turn of the serving loop. Thread: owner; a system call now and then. */

@@ -27,7 +27,7 @@ struct totals {
 	uint64_t requests, requests_uring, kicks, replies_lost, bytes_read, bytes_written, in_flight, in_flight_max, bad_requests, interrupts,
 		lookups_hot, lookups_cold, lookups_again, dirs_listed, dirs_kept, sole_changes, dirs_ahead, names_ahead, passthrough_opens, passthrough_not[PASSTHROUGH_NOT_COUNT],
 		dontcache, dontcache_refused, zero_copy_reads, zero_copy_writes, zero_copy_bytes, zero_copy_around, zero_copy_cleared, zero_copy_not;
-	uint64_t moves, given, idle_class, idle_switches, idle_ns, idle_starved, idle_contended; /* placement_*.h */
+	uint64_t moves, given, streams, stream_moves, idle_class, idle_switches, idle_ns, idle_starved, idle_contended; /* placement_*.h */
 	uint64_t inodes, inodes_max, inodes_kept, inode_fds, inode_memory, handles;
 	struct sole_figures sole;
 	struct ring_stats ring;
@@ -46,6 +46,8 @@ static void sum_thread(struct totals *s, const struct server_thread *thread)
 	s->requests_uring += stats_get(&t->requests_uring);
 	s->kicks += stats_get(&t->kicks);
 	s->moves += stats_get(&thread->place.moves);
+	s->streams += placement_stream_away(thread);
+	s->stream_moves += stats_get(&thread->stream.moves);
 	s->given += stats_get(&thread->share.given);
 	s->idle_class += atomic_load(&thread->class.idle);
 	s->idle_switches += stats_get(&thread->class.switches);
@@ -145,6 +147,9 @@ static unsigned placement_figures(const struct server *srv, const struct totals 
 		{ "placement_shared_switches", stats_get(&srv->share.moves) },
 		{ "placement_shared_ms", placement_share_ms(srv) },
 		{ "placement_shared_entries", s->given },
+		{ "placement_streams", s->streams },
+		{ "placement_stream_switches", stats_get(&srv->stream.switches) },
+		{ "placement_stream_moves", s->stream_moves },
 		{ "placement_idle_class", s->idle_class },
 		{ "placement_idle_switches", s->idle_switches },
 		{ "placement_idle_ms", s->idle_ns / 1000000 },
@@ -371,6 +376,10 @@ void report_start(const struct server *srv)
 		log_info("serving threads do not share their queues: %s", placement_share_why(srv));
 	else if (m->uring)
 		log_info("serving threads share their queues while a caller keeps many requests under way and that is faster%s", m->zero_copy ? ", but those of zero-copy" : "");
+	if (m->uring && placement_stream_why(srv)[0])
+		log_info("streams of reads stay on their caller's CPU: %s", placement_stream_why(srv));
+	else if (m->uring)
+		log_info("streams of reads are served on an idle CPU while that is faster");
 	if (!libfuse_io_custom())
 		log_info("this libfuse was built without custom I/O: its replies are taken at writev(2)");
 	if (srv->opt.deny)

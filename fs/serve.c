@@ -110,6 +110,7 @@ static void *serve(void *arg)
 		bool more = serve_channels(t);
 		t->clock_ns = 0;
 		res = ring_wait(t->ring, !more);
+		placement_stream_turn(t);
 		placement_cpu_turn(t);
 		placement_share_turn(t);
 		dir_cache_turn(t);
@@ -138,6 +139,7 @@ int serve_start(struct server *srv, char *err, size_t err_size)
 	unsigned made = 0;
 	int res = 0;
 
+	placement_stream_start(srv);
 	srv->threads = calloc(srv->threads_count, sizeof(*srv->threads));
 	if (!srv->threads) {
 		snprintf(err, err_size, "out of memory");

@@ -27,6 +27,7 @@
 #include "fs/placement_class.h"
 #include "fs/placement_cpu.h"
 #include "fs/placement_share.h"
+#include "fs/placement_stream.h"
 #include "fs/passthrough.h"
 #include "fs/zero_copy.h"
 
@@ -150,6 +151,7 @@ struct server_thread {
 	unsigned uring_held;      /* commands in the kernel that end with a request, or with the ring */
 	struct place place;       /* placement_cpu.h */
 	struct place_share_thread share; /* placement_share.h */
+	struct place_stream_thread stream; /* placement_stream.h */
 	struct place_class class; /* placement_class.h */
 	_Atomic uint64_t uring_entries; /* ring entries; one writer */
 	int cpu;                  /* that it is pinned to, or -1 */
@@ -172,6 +174,7 @@ struct server {
 	struct fd_budget budget;
 	struct placement *placement; /* placement.h */
 	struct place_share share; /* placement_share.h */
+	struct place_stream stream; /* placement_stream.h */
 	struct place_guard *guard; /* placement_class.h; while threads serve */
 	bool root;                /* acts as the caller (CAP_SETUID) */
 	bool open_handles;        /* open_by_handle_at(2) is allowed */

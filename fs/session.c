@@ -81,13 +81,15 @@ static const struct {
 	{ "idle_class", SESSION_DENY_IDLE_CLASS },
 	{ "sharing", SESSION_DENY_SHARING },
 	{ "unshared", SESSION_DENY_UNSHARED },
+	{ "far", SESSION_DENY_FAR },
+	{ "near", SESSION_DENY_NEAR },
 	{ "zero_copy", SESSION_DENY_ZERO_COPY },
 	{ "sole", SESSION_DENY_SOLE },
 };
 
 const char *session_deny_names(void)
 {
-	return "file_handles,handle_killpriv_v2,readdirplus,parallel_dirops,setxattr_ext,create_supp_group,clone,passthrough,fuse_uring,idle_class,sharing,unshared,zero_copy,sole";
+	return "file_handles,handle_killpriv_v2,readdirplus,parallel_dirops,setxattr_ext,create_supp_group,clone,passthrough,fuse_uring,idle_class,sharing,unshared,far,near,zero_copy,sole";
 }
 
 unsigned session_deny_split(const char *list, char *rest, size_t rest_size)

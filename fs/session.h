@@ -30,6 +30,8 @@ enum session_deny {
 	SESSION_DENY_IDLE_CLASS = 1 << 9, /* not of FUSE: placement_class.h */
 	SESSION_DENY_ZERO_COPY = 1 << 10,
 	SESSION_DENY_SOLE = 1 << 11, /* not of FUSE: coherence.c */
+	SESSION_DENY_FAR = 1 << 14, /* not of FUSE: placement_stream.h, streams stay on their callers' CPU */
+	SESSION_DENY_NEAR = 1 << 15, /* the opposite, for tests: they are served elsewhere, worth it or not */
 	SESSION_DENY_SHARING = 1 << 13, /* not of FUSE: placement_share.h */
 	SESSION_DENY_UNSHARED = 1 << 12, /* the opposite, for tests: whenever batches are large, worth it or not */
 };

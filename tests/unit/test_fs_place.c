@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT */
-/* What a window of turns means for a thread's place and class, when queues are shared, who starves, and how CPU lists are read. */
+/* What a window of turns means for a thread's place and class, when queues are shared and streams moved, who starves, and how CPU lists are read. */
 #include "fs/placement_class.h"
 #include "fs/placement_cpu.h"
 #include "fs/placement_share.h"
+#include "fs/placement_stream.h"
 #include "fs/transport_uring.h"
 #include "test.h"
 
@@ -109,6 +110,88 @@ static void share_with_several(void)
 	CHECK(placement_share_helpers(&j, &share_now, 3) == SHARE_CHANGED && j.level == 3);
 	CHECK(later(&j, 11, 160, 2) == SHARE_STAY && later(&j, 31, 160, 2) == SHARE_CHANGED && j.level == 2 && j.full);
 	CHECK(later(&j, 31, 160, 2) == SHARE_STAY && j.level == 2);
+}
+
+/* ---- streams ----------------------------------------------------------------------- */
+
+static uint64_t stream_ns, stream_units, stream_noted_ns;
+
+/** streams() - the verdict @ms later, at @rate units a millisecond. */
+static enum stream_verdict streams(struct stream_judge *j, unsigned ms, unsigned rate)
+{
+	stream_ns += (uint64_t)ms * MS;
+	stream_units += (uint64_t)ms * rate;
+	return placement_stream_judge(j, stream_ns, stream_units, stream_noted_ns);
+}
+
+static enum stream_verdict stream_found(struct stream_judge *j, bool found)
+{
+	return placement_stream_found(j, stream_ns, stream_units, found);
+}
+
+/** stream_kept() - a judge who has found that it pays. */
+static struct stream_judge stream_kept(void)
+{
+	struct stream_judge j = { 0 };
+
+	stream_ns = 1000ull * MS;
+	stream_noted_ns = 500ull * MS;
+	CHECK(streams(&j, 1, 20) == STREAM_STAY && j.phase == STREAM_BASE);
+	CHECK(streams(&j, 7, 20) == STREAM_STAY);
+	CHECK(streams(&j, 1, 20) == STREAM_FIND);
+	CHECK(stream_found(&j, true) == STREAM_CHANGED && j.away);
+	CHECK(streams(&j, 2, 1) == STREAM_STAY && j.phase == STREAM_TRIED); /* settling does not count */
+	CHECK(streams(&j, 7, 30) == STREAM_STAY && j.phase == STREAM_TRIED);
+	CHECK(streams(&j, 1, 30) == STREAM_STAY && j.phase == STREAM_KEPT && j.away);
+	return j;
+}
+
+static void stream_goes_and_comes(void)
+{
+	struct stream_judge j = stream_kept();
+
+	CHECK(streams(&j, 900, 30) == STREAM_STAY && j.away);
+	CHECK(streams(&j, 200, 30) == STREAM_CHANGED && !j.away && j.phase == STREAM_BASE); /* is it so still? */
+	stream_noted_ns = stream_ns;
+	CHECK(streams(&j, 20, 20) == STREAM_STAY); /* it is not known yet who is idle */
+	CHECK(streams(&j, 10, 20) == STREAM_FIND);
+	CHECK(stream_found(&j, true) == STREAM_CHANGED && j.away);
+	CHECK(streams(&j, 2, 30) == STREAM_STAY && streams(&j, 8, 30) == STREAM_STAY && j.phase == STREAM_KEPT);
+	CHECK(streams(&j, 1900, 30) == STREAM_STAY && j.away); /* the next look is later */
+}
+
+static void stream_is_not_worth_it(void)
+{
+	struct stream_judge j = { 0 };
+	uint64_t pause = 0;
+
+	stream_ns = 1000ull * MS;
+	stream_noted_ns = 500ull * MS;
+	for (unsigned n = 0; n < 12; n++) {
+		CHECK(streams(&j, 4000, 20) == STREAM_STAY && j.phase == STREAM_BASE);
+		CHECK(streams(&j, 8, 20) == STREAM_FIND);
+		CHECK(stream_found(&j, n % 2) == (n % 2 ? STREAM_CHANGED : STREAM_STAY)); /* nobody idle: the same */
+		if (n % 2)
+			CHECK(streams(&j, 2, 20) == STREAM_STAY && streams(&j, 8, 21) == STREAM_CHANGED && !j.away);
+		CHECK(j.phase == STREAM_HOME && j.pause_ns >= pause);
+		CHECK(streams(&j, 1, 20) == STREAM_STAY && j.phase == STREAM_HOME);
+		pause = j.pause_ns;
+	}
+	CHECK(pause == 3200ull * MS);
+	/* a pause in what is measured */
+	CHECK(streams(&j, 4000, 20) == STREAM_STAY && streams(&j, 300, 1) == STREAM_STAY && j.phase == STREAM_BASE);
+	CHECK(streams(&j, 8, 20) == STREAM_FIND && stream_found(&j, true) == STREAM_CHANGED && streams(&j, 2, 20) == STREAM_STAY);
+	CHECK(streams(&j, 300, 1) == STREAM_CHANGED && !j.away && j.pause_ns == 50ull * MS);
+}
+
+static void stream_places(void)
+{
+	const int cpus[] = { 3, 1, 0 };
+
+	CHECK(placement_stream_is(8, 8) && placement_stream_is(16, 8) && !placement_stream_is(17, 8) && !placement_stream_is(0, 0));
+	CHECK(placement_stream_pick(cpus, 3, 0, 0) == 3 && placement_stream_pick(cpus, 3, 3, 0) == 1);
+	CHECK(placement_stream_pick(cpus, 3, 0, 1) == 1 && placement_stream_pick(cpus, 3, 0, 5) == 3); /* several streams */
+	CHECK(placement_stream_pick(cpus, 1, 3, 0) == -1 && placement_stream_pick(cpus, 0, 3, 0) == -1);
 }
 
 static void cpu_lists(void)
@@ -226,6 +309,9 @@ int main(void)
 	share_is_not_worth_it();
 	share_is_asked_again();
 	share_with_several();
+	stream_goes_and_comes();
+	stream_is_not_worth_it();
+	stream_places();
 	cpu_lists();
 	return test_end();
 }
