@@ -218,6 +218,31 @@ static void write_loaded(struct op *op)
 	write_submit(r);
 }
 
+/**
+ * write_rest() - whether @op, a write of pages that the kernel writes back, has left something, which is now under way
+ *
+ * A caller sees a short count and goes on. Of a write-back the kernel sees an error only (fs/fuse/file.c, fuse_writepage_end()): what a
+ * full filesystem did not take would be lost, and no fsync would tell.
+ */
+static bool write_rest(struct request *r, struct op *op)
+{
+	struct write_state *s = REQUEST_STATE(r, struct write_state);
+
+	if (op->res < 0)
+		return false;
+	stats_add(&r->thread->stats.bytes_written, (uint64_t)op->res);
+	atomic_fetch_add_explicit(&r->handle->unsynced, (uint64_t)op->res, memory_order_relaxed);
+	s->done += (size_t)op->res;
+	if (!(s->in->write_flags & FUSE_WRITE_CACHE) || s->done >= s->in->size)
+		return false;
+	if (op->res == 0) {
+		op->res = -EIO;
+		return false;
+	}
+	write_submit(r);
+	return true;
+}
+
 static void write_done(struct op *op)
 {
 	struct request *r = op->owner;
@@ -233,15 +258,14 @@ static void write_done(struct op *op)
 		zero_copy_load(r, s->in->size, write_loaded);
 		return;
 	}
+	if (write_rest(r, op))
+		return;
 	coherence_change_end(r); /* before the caller, and then others, may go on */
-	durable_write_end(r, op->res);
+	durable_write_end(r, op->res < 0 ? op->res : (int64_t)s->done);
 	if (op->res < 0) {
 		request_reply_err(r, op->res);
 		return;
 	}
-	stats_add(&r->thread->stats.bytes_written, (uint64_t)op->res);
-	atomic_fetch_add_explicit(&r->handle->unsynced, (uint64_t)op->res, memory_order_relaxed);
-	s->done = (size_t)op->res;
 	if (!write_beside_pages(r, s->in) || !s->done) {
 		write_answer(r);
 		return;
@@ -323,14 +347,14 @@ static void write_submit(struct request *r)
 	if (!op)
 		return;
 	op->file = io_file(r->handle, s->in->flags);
-	op->buf = (void *)s->buf;
+	op->buf = s->in_slot ? (void *)s->done /* addresses in a slot begin at 0 */ : (void *)(s->buf + s->done);
 	op->buf_index = s->buf == r->payload ? r->buf_index : -1;
-	op->len = s->in->size;
-	op->off = s->in->offset;
-	op->arg = write_flags(s->in) | dontcache(r, op->file);
-	op->flags = write_way(r, op);
 	if (s->in_slot)
 		op->buf_index = r->slot;
+	op->len = s->in->size - s->done;
+	op->off = s->in->offset + s->done;
+	op->arg = write_flags(s->in) | dontcache(r, op->file);
+	op->flags = write_way(r, op);
 	op->creds = write_creds(r, s->in->write_flags);
 	ring_submit(op);
 }

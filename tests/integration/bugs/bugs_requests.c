@@ -60,6 +60,7 @@ ASK(write_flip, struct fuse_write_in, *((uint8_t *)(in + 1) + in->size / 2) ^= i
 ASK(write_short, struct fuse_write_in, if (in->size > 4096) in->size -= 1)
 ASK(write_flaky, struct fuse_write_in, if (every(24)) return ASK_FAKE)
 ASK(write_lost, struct fuse_write_in, return ASK_FAKE)
+ASK(write_back_short, struct fuse_write_in, in->write_flags &= ~(uint32_t)FUSE_WRITE_CACHE)
 ASK(write_mapped_lost, struct fuse_write_in, if (in->write_flags & FUSE_WRITE_CACHE) return ASK_FAKE)
 ASK(open_suid_kept, struct fuse_open_in, in->open_flags &= ~(uint32_t)FUSE_OPEN_KILL_SUIDGID)
 ASK(chmod_ignored, struct fuse_setattr_in, in->valid &= ~(uint32_t)FATTR_MODE)
@@ -163,6 +164,7 @@ static const struct bug bugs[] = {
 	{ "write_flaky", { FUSE_WRITE }, .ask = write_flaky },
 	{ "write_lost", { FUSE_WRITE }, .ask = write_lost },
 	{ "write_mapped_lost", { FUSE_WRITE }, .ask = write_mapped_lost },
+	{ "write_back_short", { FUSE_WRITE }, .ask = write_back_short },
 	{ "write_dsync_lost", { FUSE_WRITE }, .ask = write_dsync_lost },
 	{ "open_suid_kept", { FUSE_OPEN }, .ask = open_suid_kept },
 	{ "chmod_ignored", { FUSE_SETATTR }, .ask = chmod_ignored },
