@@ -232,8 +232,30 @@ static unsigned figures(const struct server *srv, const struct totals *s, struct
 	return (unsigned)count + more + data_figures(s, f + count + more);
 }
 
+/** struct fallback - what this kernel or an option does not give us, for the statistics: as report_start() says it. @why: empty when there is none. */
+struct fallback {
+	const char *name, *why;
+};
+#define FALLBACKS_COUNT 4u
+
+/** fallbacks() - of the first mount. @missing: the memory of the last one's text. */
+static void fallbacks(const struct server *srv, struct fallback *fb, char *missing, size_t missing_size)
+{
+	const struct mount *m = srv->mounts[0];
+	char fuse[1024];
+
+	session_features(m, true, fuse, sizeof(fuse));
+	snprintf(missing, missing_size, "%s%s%s", backend_features_missing(srv->backend), fuse[0] ? " " : "", fuse);
+	fb[0] = (struct fallback){ "transport_fallback", m->uring ? "" : m->uring_why };
+	fb[1] = (struct fallback){ "zero_copy_fallback", m->zero_copy ? "" : m->zero_copy_why };
+	fb[2] = (struct fallback){ "sharing_fallback", m->uring ? placement_share_why(srv) : "" };
+	fb[3] = (struct fallback){ "missing_features", missing };
+}
+
 void report_text(const struct server *srv, FILE *f)
 {
+	struct fallback fb[FALLBACKS_COUNT];
+	char missing[2048];
 	struct totals *s = sum(srv);
 	struct figure fig[FIGURES_MAX];
 	unsigned count;
@@ -251,6 +273,10 @@ void report_text(const struct server *srv, FILE *f)
 	}
 	count = figures(srv, s, fig);
 	report_form_text(fig, count, f);
+	fallbacks(srv, fb, missing, sizeof(missing));
+	for (unsigned n = 0; n < FALLBACKS_COUNT; n++)
+		if (fb[n].why[0])
+			fprintf(f, "%s: %s\n", fb[n].name, fb[n].why);
 	report_durability_text(srv, f);
 	if (s->ring.enters)
 		fprintf(f, "%-32s %.2f\n", "submissions_per_enter", (double)s->ring.sqes / (double)s->ring.enters);
@@ -282,6 +308,8 @@ static void json_latency(const struct totals *s, FILE *f)
 
 void report_json(const struct server *srv, FILE *f)
 {
+	struct fallback fb[FALLBACKS_COUNT];
+	char missing[2048];
 	struct totals *s = sum(srv);
 	struct figure fig[FIGURES_MAX];
 	unsigned count;
@@ -296,6 +324,11 @@ void report_json(const struct server *srv, FILE *f)
 	fprintf(f, ",\"transport\":\"%s\",\"rings\":%u", (srv->mounts[0]->uring ? &transport_uring : &transport_dev)->name, srv->threads_count);
 	count = figures(srv, s, fig);
 	report_form_json(fig, count, f);
+	fallbacks(srv, fb, missing, sizeof(missing));
+	for (unsigned n = 0; n < FALLBACKS_COUNT; n++) {
+		fprintf(f, ",\"%s\":", fb[n].name);
+		report_form_string(fb[n].why, f);
+	}
 	report_durability_json(srv, f);
 	json_latency(s, f);
 	fprintf(f, ",\"backend\":{");
