@@ -407,13 +407,6 @@ int inode_forget(struct inode_table *t, uint64_t nodeid, uint64_t n)
 	return fd;
 }
 
-void inode_moved(struct inode_table *t, struct inode *i, struct inode *parent, const char *name)
-{
-	pthread_mutex_lock(&t->lock);
-	set_way(t, i, parent, name);
-	pthread_mutex_unlock(&t->lock);
-}
-
 int inode_table_create(const struct inode_table_config *cfg, int root_fd, uint16_t fs, const struct statx *stx,
 		       const struct inode_handle *handle, struct inode_table **ret_t)
 {

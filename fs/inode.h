@@ -176,8 +176,6 @@ struct inode *inode_held_add(struct inode_table *t, uint16_t fs, const struct st
 int inode_forget(struct inode_table *t, uint64_t nodeid, uint64_t n);
 /** inode_handle_get() - copy the file handle; len 0: it has none. */
 void inode_handle_get(const struct inode *i, struct inode_handle *ret);
-/** inode_moved() - remember the new way to it after a rename (tables that keep names). */
-void inode_moved(struct inode_table *t, struct inode *i, struct inode *parent, const char *name);
 /** inode_way() - the path from the root to @i, without a leading slash, into @buf.
  *  Return 0; -ESTALE no way known; -ENAMETOOLONG. */
 int inode_way(struct inode_table *t, struct inode *i, char *buf, size_t size);

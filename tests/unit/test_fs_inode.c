@@ -82,6 +82,12 @@ static void forget(struct inode_table *t, uint64_t id, uint64_t n)
 		(void)close(fd);
 }
 
+/** moved() - as a rename does: the new name is looked up, and that look-up forgotten. */
+static void moved(struct inode_table *t, uint64_t ino, struct inode *parent, const char *name)
+{
+	forget(t, add(t, ino, parent, name, -1), 1);
+}
+
 static void test_counts(void)
 {
 	struct inode_table *t = table(false);
@@ -368,12 +374,12 @@ static void test_names(void)
 	CHECK_EQ(inode_way(t, f, way, 5), -ENAMETOOLONG);
 	CHECK_EQ(inode_way(t, f, way, 6), 0);
 	CHECK_TEXT(way, "d/e/f");
-	inode_moved(t, e, root, "moved");
+	moved(t, 101, root, "moved");
 	CHECK_EQ(inode_way(t, f, way, sizeof(way)), 0);
 	CHECK_TEXT(way, "moved/f");
 	CHECK_EQ(inode_way(t, root, way, sizeof(way)), 0);
 	CHECK_TEXT(way, "");
-	inode_moved(t, e, d, "e");
+	moved(t, 101, d, "e");
 	/* forgotten parents stay as long as somebody below needs them */
 	CHECK_EQ(inode_put(t, d), -1);
 	CHECK_EQ(inode_put(t, e), -1);
@@ -407,9 +413,9 @@ static void test_cycle(void)
 
 	b = inode_get(t, add(t, 100, root, "b", -1));
 	a = inode_get(t, add(t, 101, b, "a", -1));
-	inode_moved(t, b, a, "b");
+	moved(t, 100, a, "b");
 	CHECK(inode_way(t, a, way, sizeof(way)) < 0); /* ends, and gives no path */
-	inode_moved(t, a, root, "a2");
+	moved(t, 101, root, "a2");
 	CHECK_EQ(inode_way(t, b, way, sizeof(way)), 0);
 	CHECK_TEXT(way, "a2/b");
 	inode_table_destroy(t);
@@ -470,7 +476,7 @@ static void *hammer(void *arg)
 			}
 			char way[256];
 			(void)inode_way(t, i, way, sizeof(way));
-			inode_moved(t, i, root, "m");
+			moved(t, ino, root, "m");
 			if (fd >= 0)
 				inode_fd_unuse(t, i);
 			fd = inode_put(t, i);
