@@ -32,6 +32,7 @@
 #include "fs/daemon.h"
 #include "fs/lock.h"
 #include "fs/mount.h"
+#include "fs/outside.h"
 #include "fs/placement.h"
 #include "fs/report.h"
 #include "fs/serve.h"
@@ -223,15 +224,13 @@ static bool all_ended(const struct server *srv)
 /** unmount_busy() - take away a mount that is in use: write back what the kernel holds for it first. */
 static void unmount_busy(struct server *srv, struct mount *m)
 {
-	int fd = open(m->mountpoint, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	int res = outside_call(OUTSIDE_SYNC, m->mountpoint);
 
-	if (fd >= 0) {
-		if (syncfs(fd) < 0)
-			log_warning("%s: data could not be written back before the unmount: %s", m->mountpoint, strerror(errno));
-		(void)close(fd); /* a directory */
-	}
-	if (session_unmount(m, true) < 0)
-		log_warning("%s: cannot unmount: %s; ending all the same", m->mountpoint, strerror(errno));
+	if (res < 0)
+		log_warning("%s: data could not be written back before the unmount: %s", m->mountpoint, strerror(-res));
+	res = session_unmount(m, true);
+	if (res < 0)
+		log_warning("%s: cannot unmount: %s; ending all the same", m->mountpoint, strerror(-res));
 	else
 		log_info("%s was in use and has been detached", m->mountpoint);
 	serve_stop(srv, m);
@@ -401,6 +400,8 @@ int main(int argc, char **argv)
 
 	if (std_fds_open() < 0)
 		return EXIT_SYSTEM; /* there is nobody to tell */
+	if (argc == 4 && !strcmp(argv[1], OUTSIDE_WORD))
+		return outside_main(argv[2], argv[3]);
 	srv.event_fd = srv.proc_fd = -1;
 	log_init("uringfs", false);
 	res = options_parse(&srv.opt, argc, argv, err, sizeof(err));

@@ -6,7 +6,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mount.h>
 #include <sys/statvfs.h>
 #include <sys/sysmacros.h>
 #include <sys/wait.h>
@@ -16,6 +15,7 @@
 #include "backend/util/log.h"
 #include "fs/dispatch.h"
 #include "fs/libfuse_io.h"
+#include "fs/outside.h"
 #include "fs/request.h"
 #include "fs/submount.h"
 #include "fs/transport_uring.h"
@@ -454,14 +454,15 @@ static int fusermount(const char *mountpoint, bool lazy)
 
 int session_unmount(struct mount *m, bool lazy)
 {
+	int res;
+
 	/* somebody may have unmounted it, and mounted something else there */
 	if (m->dev && mounted_dev(m->mountpoint) != m->dev)
 		return 0;
 	if (geteuid() != 0)
 		return fusermount(m->mountpoint, lazy);
-	if (umount2(m->mountpoint, UMOUNT_NOFOLLOW | (lazy ? MNT_DETACH : 0)) == 0)
-		return 0;
-	return errno == EINVAL ? 0 : -errno; /* EINVAL: it is no mountpoint any more */
+	res = outside_call(lazy ? OUTSIDE_DETACH : OUTSIDE_UNMOUNT, m->mountpoint);
+	return res == -EINVAL ? 0 : res; /* EINVAL: it is no mountpoint any more */
 }
 
 bool session_abort(const struct mount *m)

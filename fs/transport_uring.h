@@ -42,6 +42,8 @@ struct uring_queue {
 	unsigned in_kernel; /* that wait for a request */
 	uint32_t command_turn; /* of the channel, when the last command was queued */
 	unsigned lent;      /* of this thread's own queue: that other threads have, or had when the connection ended */
+	uint32_t kick_turn; /* command_turn as transport_uring_kick.c has seen it, and from when on it has stood still for long enough */
+	uint64_t kick_after_ns;
 	bool guest;         /* another thread's queue: entries here are lent. transport_uring_share.c */
 	bool piled;         /* there was none of them at some time: requests may lie behind others */
 	/* zero_copy.h; transport_uring_pool.c */

@@ -14,13 +14,12 @@
  * The same holds for entries whose requests wait for something else: a lease in SOURCE, a disk that hangs.
  */
 #include <errno.h>
-#include <fcntl.h>
 #include <pthread.h>
-#include <sched.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 
+#include "fs/outside.h"
 #include "fs/server.h"
 #include "fs/transport_uring.h"
 
@@ -51,14 +50,10 @@ static void kick_put(struct uring_kick *k)
 static void *ask(void *arg)
 {
 	struct asker *a = arg;
-	struct statx stx;
-	cpu_set_t one;
+	char what[24];
 
-	CPU_ZERO(&one);
-	CPU_SET(a->cpu, &one);
-	/* where we may not run (a cpuset) nothing can be done */
-	if (sched_setaffinity(0, sizeof(one), &one) == 0)
-		(void)statx(AT_FDCWD, a->kick->path, AT_STATX_FORCE_SYNC, STATX_BASIC_STATS, &stx); /* only that it is asked matters */
+	snprintf(what, sizeof(what), OUTSIDE_ASK, a->cpu);
+	(void)outside_call(what, a->kick->path); /* only that it is asked matters */
 	kick_put(a->kick);
 	free(a);
 	return NULL;
@@ -98,7 +93,7 @@ static void start(struct uring_channel *u, unsigned cpu)
 	*a = (struct asker){ u->kick, cpu };
 	atomic_fetch_add(&u->kick->refs, 1);
 	pthread_attr_init(&detached);
-	/* not waited for: while the mount hangs it does, too, and ends with the connection */
+	/* not waited for: while the mount hangs it waits, too, and ends with the connection */
 	pthread_attr_setdetachstate(&detached, PTHREAD_CREATE_DETACHED);
 	(void)pthread_attr_setstacksize(&detached, ASKER_STACK); /* refused: the usual one */
 	if (pthread_create(&tid, &detached, ask, a) == 0) {
@@ -158,6 +153,20 @@ static void look_later(struct uring_channel *u)
 }
 
 /**
+ * moves() - commands have gone to @q since the last look: each took a request from the pile, and those behind it come up
+ *
+ * Only where nothing comes back for a while is anybody to be asked; under load a queue is without entries often.
+ */
+static bool moves(struct uring_queue *q, uint64_t now)
+{
+	if (q->kick_turn != q->command_turn) {
+		q->kick_turn = q->command_turn;
+		q->kick_after_ns = now + KICK_FIRST_NS;
+	}
+	return now < q->kick_after_ns;
+}
+
+/**
  * reachable() - the kernel has an entry of @q, and whoever asks now finds it: the commands of this turn and the last may not be sent yet
  *
  * Where there always are new ones requests come and go, and each COMMIT takes one from the pile.
@@ -182,7 +191,7 @@ void uring_kick(struct uring_channel *u)
 		return;
 	for (unsigned n = 0; n < u->queues_count && !started; n++) {
 		struct uring_queue *q = &u->queues[u->kick_next++ % u->queues_count];
-		started = q->piled && reachable(u, q);
+		started = q->piled && reachable(u, q) && !moves(q, now);
 		if (started)
 			start(u, q->qid);
 	}
