@@ -189,6 +189,9 @@ void post_shutdown(struct ring *r)
 
 	r->closing = true;
 	(void)run_list(rest);
+	/* wake-ups that are still in the queue: who was told so sleeps, and nobody else wakes him */
+	if (!r->broken && io_uring_sq_ready(&r->uring) > 0)
+		(void)ring_wait(r, false);
 	/* end the READ on the eventfd, whose buffer is ours, and wait for closes under way */
 	while (!r->broken && (r->event_armed || r->internal_outstanding)) {
 		if (r->internal_outstanding == 0)

@@ -246,7 +246,7 @@ static void try_lock(struct request *r)
 	int res = record ? try_record(r, &s->in) : try_flock(r, &s->in);
 
 	if (res == -EAGAIN && s->may_wait) {
-		if (r->channel->stopping)
+		if (r->channel->stopping || r->channel->ended) /* nobody waits for it any more, and he who holds it may hold it for ever */
 			res = -EINTR;
 		else if (r->thread->parked >= LOCK_WAITS_MAX || !r->channel->transport->may_wait(r))
 			res = -ENOLCK;

@@ -172,13 +172,15 @@ static void step_back(struct server_thread *t, uint64_t now)
 	const struct sched_param none = { 0 };
 	struct place_class *c = &t->class;
 
+	/* before the guard is woken: one that is about to sleep looks once more after it has said so, and either sees this or is woken */
+	atomic_store(&c->since_ns, now);
+	atomic_store(&c->idle, true);
 	/* somebody has given this thread another class (chrt(1)): it keeps that */
 	if (sched_getscheduler(0) != SCHED_OTHER || !placement_guard_wake(t->server->guard)) {
+		atomic_store(&c->idle, false);
 		atomic_store(&c->not_before_ns, now + PAUSE_MAX_NS);
 		return;
 	}
-	atomic_store(&c->since_ns, now);
-	atomic_store(&c->idle, true);
 	if (sched_setscheduler(0, SCHED_IDLE, &none) < 0) {
 		atomic_store(&c->idle, false);
 		atomic_store(&c->not_before_ns, UINT64_MAX);

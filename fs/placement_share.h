@@ -84,6 +84,8 @@ struct place_share_thread {
 	uint64_t requests_seen, window_requests;
 	unsigned window_turns;
 	uint64_t window_ns;      /* while sharing: when the window began */
+	_Atomic unsigned guests; /* entries of others that it has, or that are on their way to it */
+	bool moving;             /* an answer that is to be handed over came in this turn */
 	bool deep;               /* batches of the last window were large */
 	unsigned next;           /* helper */
 	uint64_t idle_ticks;     /* of its CPU, when last noted; who looks */

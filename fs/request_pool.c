@@ -36,6 +36,15 @@ static struct request *add(struct server_thread *t)
 	return r;
 }
 
+static struct request *free_take(struct server_thread *t)
+{
+	struct request *r = t->requests_free;
+
+	t->requests_free = r->next_free;
+	t->requests_free_count--;
+	return r;
+}
+
 /** register_some() - the first of the free list, which are used most, as the ring's registered buffers. */
 static void register_some(struct server_thread *t, unsigned count)
 {
@@ -83,8 +92,7 @@ int request_pool_create(struct server_thread *t, unsigned count, size_t payload_
 		struct request *r = add(t);
 		if (!r)
 			return -ENOMEM;
-		r->next_free = t->requests_free;
-		t->requests_free = r;
+		request_pool_put(r);
 	}
 	register_some(t, count);
 	return 0;
@@ -99,6 +107,7 @@ void request_pool_destroy(struct server_thread *t)
 		free(r);
 	}
 	t->requests_free = NULL;
+	t->requests_free_count = 0;
 }
 
 struct request *request_pool_get(struct channel *c)
@@ -107,7 +116,7 @@ struct request *request_pool_get(struct channel *c)
 	struct request *r = t->requests_free;
 
 	if (r)
-		t->requests_free = r->next_free;
+		free_take(t);
 	else if (t->parked >= t->requests_count / 2 && t->requests_count < REQUESTS_MAX)
 		r = add(t);
 	if (!r)
@@ -123,6 +132,7 @@ void request_pool_put(struct request *r)
 
 	r->next_free = t->requests_free;
 	t->requests_free = r;
+	t->requests_free_count++;
 }
 
 struct request *request_pool_keep(struct channel *c)
@@ -130,12 +140,8 @@ struct request *request_pool_keep(struct channel *c)
 	struct server_thread *t = c->thread;
 	struct request *r;
 
-	if (t->requests_free && t->requests_kept + DEV_MIN < t->server->opt.queue_depth) {
-		r = t->requests_free;
-		t->requests_free = r->next_free;
-	} else {
-		r = add(t);
-	}
+	/* those that other threads have borrowed with their entries are missing here: only a count of the free ones tells */
+	r = t->requests_free_count > DEV_MIN ? free_take(t) : add(t);
 	if (!r)
 		return NULL;
 	t->requests_kept++;

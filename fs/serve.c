@@ -44,6 +44,7 @@ static bool serve_channels(struct server_thread *t)
 	struct channel **at = &t->channels;
 	bool more = false, ending = false;
 
+	t->share.moving = false; /* what is so far is handed over now; what one channel's poll answers for another that has had its turn is not */
 	while (*at) {
 		struct channel *c = *at;
 		if (channel_over(c)) {
@@ -55,6 +56,7 @@ static bool serve_channels(struct server_thread *t)
 		ending |= c->ended || c->stopping;
 		at = &c->next;
 	}
+	more |= t->share.moving;
 	/* nothing is served, or a connection is over: what is still to come, comes from other threads */
 	ring_sleep_short(t->ring, ending || !t->channels);
 	return more;
@@ -234,6 +236,7 @@ static void add_dev(struct server *srv, struct mount *m)
 		if (res < 0) {
 			log_warning("thread %u cannot serve %s: %s", n, m->mountpoint, strerror(-res));
 			atomic_fetch_add(&m->channels_ended, 1);
+			m->dev_partly = true;
 			continue;
 		}
 		if (!reader)

@@ -70,6 +70,7 @@ struct channel {
 	unsigned held;            /* commands that wait in the kernel for a request */
 	bool readable;            /* there may be a request to read */
 	bool stopping;            /* takes no more requests */
+	bool poll_canceled;       /* while stopping: transport_dev.c */
 	bool ended;               /* the connection is over */
 	bool eager;               /* the last looks found several requests */
 	unsigned lazy;            /* single requests since the last look for a second one */
@@ -96,6 +97,7 @@ struct mount {
 	unsigned channels_count;  /* that serve it, or did */
 	_Atomic unsigned channels_ended;
 	bool uring;               /* requests come by FUSE-over-io_uring; constant once threads serve it */
+	bool dev_partly;          /* some threads could not open /dev/fuse for it; constant once threads serve it */
 	unsigned dev_reader;      /* with uring: the thread that waits for what still comes by /dev/fuse */
 	char uring_why[160];      /* why not; empty otherwise */
 	bool zero_copy;           /* with uring: its queues have slots for the callers' pages; constant once threads serve it */
@@ -142,7 +144,7 @@ struct server_thread {
 	/* request_pool.h */
 	struct request *requests, *requests_free;
 	size_t slot_size;
-	unsigned requests_count, registered_count;
+	unsigned requests_count, requests_free_count, registered_count;
 	unsigned buffers_version; /* changes with the ring's buffer table */
 	unsigned requests_kept;   /* that belong to ring entries */
 	/* transport_uring.h */

@@ -50,6 +50,8 @@ static bool waits(const struct channel *c)
 {
 	if (c->mount->uring)
 		return c->thread->index == c->mount->dev_reader;
+	if (c->mount->dev_partly) /* the leader may be one that does not serve it */
+		return true;
 	return placement_waits(c->mount->server->placement, c->thread->index);
 }
 
@@ -99,8 +101,8 @@ static int take(struct channel *c, bool together)
 	do {
 		len = read(c->fd, at, prefix + r->payload_size);
 	} while (len < 0 && (errno == EINTR || errno == ENOENT)); /* ENOENT: interrupted before we had it */
-	if (len < 0) {
-		int e = errno;
+	if (len <= 0) { /* 0: not from the kernel; but whoever is there will say no more */
+		int e = len < 0 ? errno : ENODEV;
 		request_pool_put(r);
 		return e == EAGAIN ? 0 : -ENODEV;
 	}
@@ -127,11 +129,32 @@ static void connection_over(struct channel *c)
 	serve_look(c->thread, c->mount->server->threads_count);
 }
 
+static void canceled(struct op *op)
+{
+	(void)op; /* the poll's own completion tells */
+}
+
+/** cancel_poll() - else the channel would end with the connection only. */
+static void cancel_poll(struct channel *c)
+{
+	struct op *op = ring_op_get(c->thread->ring);
+
+	if (!op)
+		return; /* in a later turn: those that are in use come back */
+	c->poll_canceled = true;
+	op->kind = OP_CANCEL;
+	op->buf = c->poll;
+	op->done = canceled;
+	ring_submit(op);
+}
+
 static bool dev_poll(struct channel *c)
 {
 	unsigned n;
 	int res = 1;
 
+	if (c->stopping && c->poll && !c->poll_canceled)
+		cancel_poll(c);
 	if (c->ended || c->stopping)
 		return false;
 	if (!c->readable) {
@@ -209,25 +232,9 @@ static int dev_open(struct channel *c)
 	return flags < 0 || fcntl(c->fd, F_SETFL, flags | O_NONBLOCK) < 0 ? -errno : 0;
 }
 
-static void canceled(struct op *op)
-{
-	(void)op; /* the poll's own completion tells */
-}
-
 static void dev_stop(struct channel *c)
 {
-	struct op *op;
-
-	c->stopping = true;
-	if (!c->poll)
-		return;
-	op = ring_op_get(c->thread->ring);
-	if (!op)
-		return; /* the poll ends when the descriptor's connection does */
-	op->kind = OP_CANCEL;
-	op->buf = c->poll;
-	op->done = canceled;
-	ring_submit(op);
+	c->stopping = true; /* dev_poll() sees to the rest, also where there is no op for it now */
 }
 
 static void dev_close(struct channel *c)

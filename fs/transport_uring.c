@@ -4,6 +4,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -75,6 +76,8 @@ void uring_entry_drop(struct uring_entry *e)
 		at = &(*at)->next;
 	*at = e->next;
 	e->queue->entries--;
+	if (e->queue->guest)
+		atomic_fetch_sub_explicit(&t->share.guests, 1, memory_order_relaxed);
 	atomic_store_explicit(&t->uring_entries, stats_get(&t->uring_entries) - 1, memory_order_relaxed);
 	if (e->op) /* one that has come from another thread, too late, has none */
 		ring_op_put(e->op);
@@ -211,12 +214,25 @@ static bool connection_over(int64_t res)
 	return res == -ENOTCONN || res == -ECONNABORTED || res == -ENODEV || res == -ECANCELED;
 }
 
+/**
+ * is_gone() - whether the connection has ended
+ *
+ * An answer that meets the end half-way gets ENOENT or EIO: the kernel has already taken its request away. It has told the
+ * readers of /dev/fuse before (fs/fuse/inode.c, fuse_abort_conn(), Linux 6.14 to 6.18).
+ */
+static bool is_gone(const struct uring_channel *u)
+{
+	struct pollfd fuse = { .fd = u->file.fd };
+
+	return poll(&fuse, 1, 0) == 1 && fuse.revents & POLLERR;
+}
+
 /** refused() - the entry is in our hands again, and stays there. */
 static void refused(struct uring_entry *e, int res)
 {
 	struct uring_channel *u = e->uring;
 
-	if (connection_over(res)) {
+	if (connection_over(res) || is_gone(u)) {
 		u->channel->ended = true;
 	} else if (e->command == UAPI_FUSE_IO_URING_CMD_REGISTER) {
 		u->refused = u->refused ? u->refused : res;
@@ -226,6 +242,8 @@ static void refused(struct uring_entry *e, int res)
 		u->channel->ended = true;
 	}
 	uring_entry_drop(e);
+	if (!u->entries && u->refused)
+		u->channel->ended = true; /* the kernel took none: of this connection's end nobody would tell it */
 }
 
 static void command_done(struct op *op)

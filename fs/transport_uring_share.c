@@ -17,6 +17,8 @@
 #include "fs/serve.h"
 #include "fs/transport_uring.h"
 
+/** Entries of others that a thread may have, in queue depths: so many ops of a ring are not needed for its own (main.c, make_backend()). */
+#define GUEST_DEPTHS 2u
 /** Entries for each thread that serves a queue: with fewer its batches are small. */
 #define ENTRIES_EACH 16u
 
@@ -53,6 +55,8 @@ static void leave(struct uring_entry *e)
 	e->queue->entries--;
 	if (!e->queue->guest)
 		e->queue->lent++;
+	else
+		atomic_fetch_sub_explicit(&t->share.guests, 1, memory_order_relaxed);
 	atomic_store_explicit(&t->uring_entries, stats_get(&t->uring_entries) - 1, memory_order_relaxed);
 	ring_op_put(e->op);
 	e->op = NULL;
@@ -81,13 +85,26 @@ static void join(struct uring_channel *u, struct uring_entry *e, struct op *op)
 	stats_add(&t->uring_entries, 1);
 }
 
-/** give() - hand @e over to thread @index, which may use it at once. Return false: its channel is over. */
+/** has_room() - thread @t has an op for one more entry of another thread, which counts as its own from now on. */
+static bool has_room(struct server_thread *t)
+{
+	unsigned most = GUEST_DEPTHS * t->server->opt.queue_depth;
+
+	if (atomic_fetch_add_explicit(&t->share.guests, 1, memory_order_relaxed) < most)
+		return true;
+	atomic_fetch_sub_explicit(&t->share.guests, 1, memory_order_relaxed);
+	return false;
+}
+
+/** give() - hand @e over to thread @index, which may use it at once. Return false: its channel is over, or it has too many. */
 static bool give(struct uring_entry *e, unsigned index)
 {
 	struct server_thread *from = e->r->thread;
 	struct channel *to = &e->uring->channel->mount->channels[from->server->threads_count + index];
-	bool open;
+	bool home = e->queue->guest, open;
 
+	if (!home && !has_room(&from->server->threads[index]))
+		return false;
 	pthread_mutex_lock(&to->given_lock);
 	open = !to->given_closed;
 	if (open) {
@@ -96,8 +113,11 @@ static bool give(struct uring_entry *e, unsigned index)
 		atomic_store(&to->given, e);
 	}
 	pthread_mutex_unlock(&to->given_lock);
-	if (!open)
+	if (!open) {
+		if (!home)
+			atomic_fetch_sub_explicit(&from->server->threads[index].share.guests, 1, memory_order_relaxed);
 		return false;
+	}
 	stats_add(&from->share.given, 1);
 	serve_look(from, index);
 	return true;
@@ -135,6 +155,7 @@ bool uring_share_end(struct uring_entry *e)
 		return false;
 	e->moving = e->uring->moving;
 	e->uring->moving = e;
+	e->r->thread->share.moving = true;
 	return true;
 }
 
