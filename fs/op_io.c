@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* op_io.c - data: read, write, space, holes, copies. */
+/* op_io.c - data: read and write. */
 #include <errno.h>
-#include <limits.h>
 #include <stddef.h>
 
 #include "backend/util/log.h"
@@ -309,8 +308,7 @@ static unsigned write_proof(struct handle *h, const struct fuse_write_in *in)
 	return flags;
 }
 
-/** write_creds() - quotas, reserved blocks and the end of suid and sgid are as for the caller. */
-static struct creds write_creds(const struct request *r, uint32_t write_flags)
+struct creds op_write_creds(const struct request *r, uint32_t write_flags)
 {
 	struct creds c = { 0 };
 
@@ -355,7 +353,7 @@ static void write_submit(struct request *r)
 	op->off = s->in->offset + s->done;
 	op->arg = write_flags(s->in) | dontcache(r, op->file);
 	op->flags = write_way(r, op);
-	op->creds = write_creds(r, s->in->write_flags);
+	op->creds = op_write_creds(r, s->in->write_flags);
 	ring_submit(op);
 }
 
@@ -372,136 +370,4 @@ void op_write(struct request *r, uint64_t nodeid, const char *buf, const struct 
 		coherence_change_begin(r, r->inode, r->handle->file.fd);
 	durable_write_begin(r, in->offset, in->size, write_proof(r->handle, in));
 	write_submit(r);
-}
-
-/* ---- space and holes ------------------------------------------------------------------- */
-
-struct space_state {
-	const void *in;
-	uint8_t tries; /* request_wait_for_space() */
-	bool wide; /* of a copy: the answer has 64 bits */
-};
-
-static void fallocate_submit(struct request *r);
-
-static void fallocate_done(struct op *op)
-{
-	struct request *r = op->owner;
-
-	if (request_wait_for_space(r, op->res, &REQUEST_STATE(r, struct space_state)->tries, fallocate_submit))
-		return;
-	coherence_change_end(r);
-	request_reply_err(r, op->res);
-}
-
-static void fallocate_submit(struct request *r)
-{
-	const struct fuse_fallocate_in *in = REQUEST_STATE(r, struct space_state)->in;
-	struct op *op = request_op(r, OP_FALLOCATE, fallocate_done);
-
-	if (!op)
-		return;
-	op->file = &r->handle->file;
-	op->off = in->offset;
-	op->len = in->length;
-	op->arg = in->mode;
-	op->creds = write_creds(r, 0);
-	ring_submit(op);
-}
-
-void op_fallocate(struct request *r, uint64_t nodeid, const struct fuse_fallocate_in *in)
-{
-	if (!request_file(r, nodeid, in->fh))
-		return;
-	if (!r->handle->writable || r->handle->directory) {
-		request_reply_err(r, -EBADF);
-		return;
-	}
-	*REQUEST_STATE(r, struct space_state) = (struct space_state){ .in = in };
-	coherence_change_begin(r, r->inode, r->handle->file.fd);
-	durable_change(r, r->inode, PROOF_FALLOCATE);
-	fallocate_submit(r);
-}
-
-static void lseek_done(struct op *op)
-{
-	struct request *r = op->owner;
-
-	if (op->res < 0)
-		request_reply_err(r, op->res);
-	else
-		request_reply_lseek(r, op->res);
-}
-
-void op_lseek(struct request *r, uint64_t nodeid, uint64_t fh, uint64_t off, int whence)
-{
-	struct op *op;
-
-	if (!request_file(r, nodeid, fh))
-		return;
-	if (whence != SEEK_DATA && whence != SEEK_HOLE) {
-		request_reply_err(r, -EINVAL); /* the others are the kernel's own */
-		return;
-	}
-	op = request_op(r, OP_LSEEK, lseek_done);
-	if (!op)
-		return;
-	op->fd = r->handle->file.fd;
-	op->off = off;
-	op->arg = (uint32_t)whence;
-	ring_submit(op);
-}
-
-/* ---- copy ---------------------------------------------------------------------------------- */
-
-static void copy_submit(struct request *r);
-
-static void copy_done(struct op *op)
-{
-	struct request *r = op->owner;
-	const struct uapi_fuse_copy_file_range_out out = { .bytes_copied = op->res > 0 ? (uint64_t)op->res : 0 };
-
-	if (request_wait_for_space(r, op->res, &REQUEST_STATE(r, struct space_state)->tries, copy_submit))
-		return;
-	coherence_change_end(r);
-	if (op->res < 0)
-		request_reply_err(r, op->res);
-	else if (r->opcode == UAPI_FUSE_COPY_FILE_RANGE_64)
-		request_reply_raw(r, &out, sizeof(out));
-	else
-		request_reply_write(r, (size_t)op->res);
-}
-
-static void copy_submit(struct request *r)
-{
-	const struct space_state *s = REQUEST_STATE(r, struct space_state);
-	const struct fuse_copy_file_range_in *in = s->in;
-	struct op *op = request_op(r, OP_COPY_RANGE, copy_done);
-
-	if (!op)
-		return;
-	op->fd = r->handle->file.fd;
-	op->off = in->off_in;
-	op->fd2 = r->handle2->file.fd;
-	op->off2 = in->off_out;
-	/* the narrow answer holds 32 bits */
-	op->len = s->wide || in->len < UINT_MAX ? in->len : UINT_MAX & ~4095u;
-	op->creds = write_creds(r, 0);
-	ring_submit(op);
-}
-
-void op_copy_file_range(struct request *r, uint64_t nodeid, const struct fuse_copy_file_range_in *in, bool wide)
-{
-	if (!request_file(r, nodeid, in->fh_in) || !request_inode2(r, in->nodeid_out))
-		return;
-	r->handle2 = handle_get(r->mount->handles, in->fh_out, r->inode2);
-	if (!r->handle2 || !r->handle2->writable) {
-		request_reply_err(r, -EBADF);
-		return;
-	}
-	*REQUEST_STATE(r, struct space_state) = (struct space_state){ .in = in, .wide = wide };
-	coherence_change_begin(r, r->inode2, r->handle2->file.fd);
-	durable_change(r, r->inode, PROOF_COPY); /* its blocks may be shared from now on */
-	durable_change(r, r->inode2, PROOF_COPY);
-	copy_submit(r);
 }

@@ -43,6 +43,10 @@ void op_release(struct request *r, uint64_t nodeid, uint64_t fh, const struct fu
 /* op_io.c */
 void op_read(struct request *r, uint64_t nodeid, uint64_t fh, size_t size, uint64_t off, uint32_t flags);
 void op_write(struct request *r, uint64_t nodeid, const char *buf, const struct fuse_write_in *in);
+/** op_write_creds() - quotas, reserved blocks and the end of suid and sgid are as for the caller; @write_flags: FUSE_WRITE_. Thread: any. */
+struct creds op_write_creds(const struct request *r, uint32_t write_flags);
+
+/* op_space.c */
 void op_fallocate(struct request *r, uint64_t nodeid, const struct fuse_fallocate_in *in);
 void op_lseek(struct request *r, uint64_t nodeid, uint64_t fh, uint64_t off, int whence);
 void op_copy_file_range(struct request *r, uint64_t nodeid, const struct fuse_copy_file_range_in *in, bool wide);
