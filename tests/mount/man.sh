@@ -27,4 +27,17 @@ done < <("$DAEMON" --help | sed -n '/^options /,/^$/s/^  \([^ ]*\).*/\1/p')
 while read -r option; do
     grep -qw -- "$option" "$W/text" || fail "uringfs.8 does not have the mount option '$option'"
 done <"$W/words"
+
+# every name of the statistics; reasons of durability_kernel_ are given by their ends
+run 0 uringfs "$SRC" "$MNT" -o "stats_file=$W/figures"
+kill -USR1 "$(daemons)"
+for ((n = 0; n < 100; n++)); do grep -qs '^{' "$W/figures" && break; sleep 0.1; done
+umount "$MNT"; unmounted
+grep '^{' "$W/figures" | python3 -c 'import json, sys; print(*json.loads(sys.stdin.read()), sep="\n")' >"$W/words"
+grep -o '^[a-z_]*  *[0-9.]*$' "$W/figures" | sed 's/ .*//' >>"$W/words"
+(($(wc -l <"$W/words") > 150)) || fail "only $(wc -l <"$W/words") names in the statistics"
+while read -r name; do
+    case $name in source | mountpoint | transport | rings) continue ;; esac
+    grep -qw -- "$name" "$W/text" || grep -qw -- "${name#durability_kernel}" "$W/text" || fail "uringfs.8 does not explain '$name' of the statistics"
+done < <(sort -u "$W/words")
 end
