@@ -26,6 +26,7 @@
 #include <unistd.h>
 
 #include "backend/util/cleanup.h"
+#include "backend/util/errno_util.h"
 #include "backend/util/log.h"
 #include "backend/util/std_fds.h"
 #include "fs/coherence.h"
@@ -141,18 +142,27 @@ static int check_transport(const struct server *srv, char *err, size_t err_size)
 	return -EOPNOTSUPP;
 }
 
-/** open_source() - an O_PATH descriptor of it. With nosubmounts a private copy of its mount, without those inside. */
+/** open_copy() - @path in a copy of its mount, without the mounts inside; private: what is mounted later, ours too, does not come in. */
+static int open_copy(const char *path)
+{
+	struct mount_attr attr = { .propagation = MS_PRIVATE };
+	int res, fd = (int)errno_result(syscall(SYS_open_tree, AT_FDCWD, path, OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC));
+
+	if (fd < 0)
+		return fd;
+	res = (int)errno_result(syscall(SYS_mount_setattr, fd, "", AT_EMPTY_PATH, &attr, sizeof(attr))); /* Linux 5.12 */
+	if (res >= 0)
+		return fd;
+	(void)close(fd); /* not used */
+	return res;
+}
+
+/** open_source() - an O_PATH descriptor of it. With nosubmounts in a copy of its mount. */
 static int open_source(const struct options *opt, char *err, size_t err_size)
 {
 	const struct open_how how = { .flags = O_PATH | O_DIRECTORY | O_CLOEXEC };
-	int fd;
+	int fd = opt->submounts ? sys_openat2(AT_FDCWD, opt->source_real, &how) : open_copy(opt->source_real);
 
-	if (opt->submounts)
-		fd = sys_openat2(AT_FDCWD, opt->source_real, &how);
-	else {
-		fd = (int)syscall(SYS_open_tree, AT_FDCWD, opt->source_real, OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC);
-		fd = fd < 0 ? -errno : fd;
-	}
 	if (fd < 0)
 		snprintf(err, err_size, "source %s: %s%s", opt->source, strerror(-fd),
 			 opt->submounts ? "" : " (nosubmounts needs CAP_SYS_ADMIN)");

@@ -60,7 +60,7 @@ struct options {
  */
 int options_parse(struct options *o, int argc, char **argv, char *err, size_t err_size);
 /**
- * options_check_paths() - source and mountpoint exist, are directories, do not contain each other; stats_file can be written
+ * options_check_paths() - source and mountpoint exist, are directories, and source does not contain the mountpoint (but with nosubmounts); stats_file can be written
  * Return: 0, or -errno with @err set (exit status 1)
  */
 int options_check_paths(struct options *o, char *err, size_t err_size);

@@ -81,8 +81,8 @@ int options_check_paths(struct options *o, char *err, size_t err_size)
 	res = check_directory("mountpoint", o->mountpoint, &o->mountpoint_real, err, err_size);
 	if (res < 0)
 		return res;
-	if (below(o->mountpoint_real, o->source_real)) {
-		snprintf(err, err_size, "mountpoint %s lies inside source %s (%s): the mount would contain itself; choose a mountpoint outside",
+	if (o->submounts && below(o->mountpoint_real, o->source_real)) {
+		snprintf(err, err_size, "mountpoint %s lies inside source %s (%s): the mount would contain itself; choose a mountpoint outside, or nosubmounts",
 			 o->mountpoint, o->source, o->source_real);
 		return -EINVAL;
 	}

@@ -16,11 +16,30 @@ void report_form_json(const struct figure *fig, unsigned count, FILE *f)
 		fprintf(f, ",\"%s\":%llu", fig[n].name, (unsigned long long)fig[n].value);
 }
 
+/** utf8_length() - of the character at @s, in bytes; 0: these bytes are none (RFC 3629). */
+static unsigned utf8_length(const unsigned char *s)
+{
+	unsigned n = s[0] < 0x80 ? 1 : s[0] < 0xc2 ? 0 : s[0] < 0xe0 ? 2 : s[0] < 0xf0 ? 3 : s[0] < 0xf5 ? 4 : 0;
+
+	for (unsigned i = 1; i < n; i++)
+		if ((s[i] & 0xc0) != 0x80) /* also the end of the string */
+			return 0;
+	/* too long for what they say, halves of surrogate pairs, beyond U+10FFFF */
+	if ((s[0] == 0xe0 && s[1] < 0xa0) || (s[0] == 0xed && s[1] > 0x9f) || (s[0] == 0xf0 && s[1] < 0x90) || (s[0] == 0xf4 && s[1] > 0x8f))
+		return 0;
+	return n;
+}
+
 void report_form_string(const char *s, FILE *f)
 {
 	fputc('"', f);
 	for (; *s; s++) {
-		if (*s == '"' || *s == '\\')
+		unsigned n = utf8_length((const unsigned char *)s);
+
+		if (n != 1) { /* a name of a file may be any bytes, JSON is UTF-8 */
+			fprintf(f, "%.*s", n ? (int)n : 6, n ? s : "\\ufffd");
+			s += n ? n - 1 : 0;
+		} else if (*s == '"' || *s == '\\')
 			fprintf(f, "\\%c", *s);
 		else if ((unsigned char)*s < 0x20)
 			fprintf(f, "\\u%04x", (unsigned char)*s);

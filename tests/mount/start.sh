@@ -19,6 +19,13 @@ kill -USR1 "$(daemons)"
 for ((n = 0; n < 100; n++)); do grep -qs '^{' "$W/free/figures" && break; sleep 0.1; done
 is "owner and mode of the statistics" "$(stat -c '%u %a' "$W/free/figures")" "0 644"
 umount "$MNT"; unmounted
+odd=$W/$(printf "a\377b")
+mkdir "$odd"
+run 0 uringfs "$odd" "$MNT" -o "stats_file=$W/free/odd"
+kill -USR1 "$(daemons)"
+for ((n = 0; n < 100; n++)); do grep -aqs '^{' "$W/free/odd" && break; sleep 0.1; done
+run 0 python3 -c 'import json, sys; print(json.loads(open(sys.argv[1], "rb").read().splitlines()[-1].decode())["source"])' "$W/free/odd"
+umount "$MNT"; unmounted
 for bad_file in "$W/none/figures" "$W" "$SRC/file/figures"; do
     run 1 uringfs "$SRC" "$MNT" -o "stats_file=$bad_file"; one_line; said "stats_file=$bad_file: "
 done
@@ -39,6 +46,18 @@ unmounted
 run 0 uringfs "$SRC" "$MNT" -o fds=1073741824 && serves
 said "fds=1073741824: no more than"
 umount "$MNT"; unmounted
+
+# nosubmounts: a mount made later does not come in either, not even ours, so that the mountpoint may lie inside
+mount --make-shared "$W"
+mkdir "$SRC/sub" "$SRC/mnt"
+echo below >"$SRC/sub/below"
+run 0 uringfs "$SRC" "$MNT" -o nosubmounts && serves
+mount -t tmpfs uringfs-mount-test "$SRC/sub"
+is "below a mount made later" "$(ls "$MNT/sub")" below
+umount "$SRC/sub" "$MNT"; unmounted
+run 1 uringfs "$SRC" "$SRC/mnt"; one_line; said "or nosubmounts"
+run 0 uringfs "$SRC" "$SRC/mnt" -o nosubmounts && is "inside" "$(cat "$SRC/mnt/file"; ls -A "$SRC/mnt/mnt")" hello
+umount "$SRC/mnt"
 
 # behind "--" everything is a path
 mkdir "$W/free/-o" "$W/free/--help"
