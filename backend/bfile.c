@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "ring.h"
+#include "util/delay.h"
 
 void bfile_init(struct bfile *f, int fd)
 {
@@ -98,6 +99,7 @@ static void retire_posted(struct ring_post *p)
 
 	/* first the flag: what is asked for from now on posts again */
 	atomic_store(&r->retire_posted, false);
+	delay_point();
 	RING_COUNT(r, slots_retired, filetable_retire_asked(&r->files, &r->uring, closing_end, r));
 }
 
@@ -116,8 +118,10 @@ static void retire_elsewhere(struct ring *r, unsigned index, int32_t slot, struc
 	struct ring *to = atomic_load(&r->b->rings[index]);
 
 	filetable_retire_later(&to->files, slot, c);
+	delay_point();
 	if (atomic_exchange(&to->retire_posted, true))
 		return;
+	delay_point();
 	/* a ring that has ended took its table along: only the waiting descriptors count */
 	if (ring_post(r, to, &to->retire_post) < 0)
 		(void)filetable_retire_asked(&to->files, NULL, closing_end, r);

@@ -11,6 +11,7 @@
 
 #include "ring.h"
 #include "tag.h"
+#include "util/delay.h"
 
 /* Tries in the ring as it is, then by a kernel worker, then by ours; then the error stands. */
 #define RETRIES_PLAIN 3u
@@ -239,12 +240,15 @@ static int enter(struct ring *r, bool sleep, bool *ret_unwoken)
 			(void)ring_enter(r, false);
 			post_arm(r);
 		}
+		delay_point();
 		atomic_store(&r->sleeping, true);
+		delay_point();
 		if (post_pending(r) || !r->event_armed) {
 			atomic_store(&r->sleeping, false);
 			sleep = false;
 		}
 	}
+	delay_point();
 	if (sleep || io_uring_sq_ready(&r->uring) > 0 || kernel_has_news(r))
 		res = ring_enter(r, sleep);
 	/* still set: nobody has sent us a wake-up */
@@ -277,6 +281,7 @@ int ring_wait(struct ring *r, bool sleep)
 		(void)ring_enter(r, false); /* a failure shows at the next */
 	if (r->broken)
 		return res;
+	delay_point();
 	reaped = reap(r);
 	post_fetch_worker_done(r);
 	/* the kernel is short of memory and nothing is under way: do not spin */
@@ -286,6 +291,7 @@ int ring_wait(struct ring *r, bool sleep)
 		(void)nanosleep(&ms, NULL);
 	}
 	count = run_done(r);
+	delay_point();
 	posts = post_run(r);
 	if (posts && unwoken)
 		RING_COUNT(r, late_posts, posts);

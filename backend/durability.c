@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "durability_priv.h"
+#include "util/delay.h"
 
 /** The kernel's default for an I/O command (nvme_core.io_timeout), after which it aborts the command or resets the device. */
 #define FLUSH_TIMEOUT_MS 30000u
@@ -25,7 +26,7 @@ const char *durability_policy_name(enum durability_policy policy)
 int durability_faults_parse(const char *text, unsigned *ret_faults)
 {
 #ifdef URINGFS_FAULT_INJECTION
-	static const char *const names[] = { "no_writeback", "no_flush", "early_flush", "keep_proof", "block_device", "no_watch" };
+	static const char *const names[] = { "no_writeback", "no_flush", "early_flush", "keep_proof", "block_device", "no_watch", "delays" };
 #else
 	static const char *const names[] = { NULL };
 #endif
@@ -42,6 +43,9 @@ int durability_faults_parse(const char *text, unsigned *ret_faults)
 		faults |= 1u << n;
 		p += len + (p[len] != 0);
 	}
+#ifdef URINGFS_FAULT_INJECTION
+	delay_points(faults & DURABILITY_FAULT_DELAYS);
+#endif
 	*ret_faults = faults;
 	return 0;
 }

@@ -29,6 +29,7 @@ enum {
 	DURABILITY_FAULT_KEEP_PROOF = 1 << 3,   /* a proof is never cleared */
 	DURABILITY_FAULT_BLOCK_DEVICE = 1 << 4, /* any block device, flushed by fsync(2) of its node: no mistake, for tests without NVMe */
 	DURABILITY_FAULT_NO_WATCH = 1 << 5,     /* what others do in SOURCE is not heard of */
+	DURABILITY_FAULT_DELAYS = 1 << 6,       /* no mistake: util/delay.h */
 };
 
 /** durability_faults_parse() - "no_writeback:no_flush.."; Return: 0; -EINVAL unknown, or not built in. */

@@ -13,6 +13,7 @@
 
 #include "ring.h"
 #include "tag.h"
+#include "util/delay.h"
 #include "util/errno_util.h"
 
 /* The inbox of an ended ring. */
@@ -69,8 +70,10 @@ static bool wake_by_message(struct ring *from, struct ring *to)
 /* Return: whether a wake-up was sent. */
 static bool wake(struct ring *from, struct ring *to)
 {
+	delay_point();
 	if (!atomic_load(&to->sleeping) || !atomic_exchange(&to->sleeping, false))
 		return false;
+	delay_point();
 	if (!wake_by_message(from, to))
 		post_wake_event(to);
 	return true;

@@ -107,7 +107,8 @@ static const struct opt_row rows[] = {
 	  .help = "Let the NTH backend operation of KIND end with RESULT" },
 #ifdef URINGFS_FAULT_INJECTION
 	{ "fault", OPT_STRING, FIELD(fault), .unit = "FAULT[:FAULT...]", .hidden = true,
-	  .help = "Make a mistake about durability: no_writeback, no_flush, early_flush, keep_proof, no_watch; block_device: take any block device for capable" },
+	  .help = "Make a mistake about durability: no_writeback, no_flush, early_flush, keep_proof, no_watch; block_device: take any block device for capable. "
+		  "delays: threads wait at random where they go to sleep or wake each other" },
 #endif
 };
 #define ROWS_COUNT (sizeof(rows) / sizeof(rows[0]))

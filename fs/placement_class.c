@@ -4,6 +4,7 @@
 
 #include <sched.h>
 
+#include "backend/util/delay.h"
 #include "fs/server.h"
 
 #define MS 1000000u
@@ -175,6 +176,7 @@ static void step_back(struct server_thread *t, uint64_t now)
 	/* before the guard is woken: one that is about to sleep looks once more after it has said so, and either sees this or is woken */
 	atomic_store(&c->since_ns, now);
 	atomic_store(&c->idle, true);
+	delay_point();
 	/* somebody has given this thread another class (chrt(1)): it keeps that */
 	if (sched_getscheduler(0) != SCHED_OTHER || !placement_guard_wake(t->server->guard)) {
 		atomic_store(&c->idle, false);

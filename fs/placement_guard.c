@@ -21,6 +21,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "backend/util/delay.h"
 #include "fs/placement_class.h"
 #include "fs/serve.h"
 #include "fs/server.h"
@@ -227,7 +228,9 @@ static void *guard(void *arg)
 			; /* EINTR */
 		do {
 			watch(g);
+			delay_point();
 			atomic_store(&g->awake, false);
+			delay_point();
 			/* who set idle before this has not woken us; who does so now finds us asleep, and does */
 		} while (!atomic_load(&g->stop) && look_at_all(g->srv, stats_now_ns()) && !atomic_exchange(&g->awake, true));
 	}

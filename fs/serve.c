@@ -10,6 +10,7 @@
 #include <sys/prctl.h>
 #include <unistd.h>
 
+#include "backend/util/delay.h"
 #include "backend/util/log.h"
 #include "fs/dir_cache.h"
 #include "fs/request_pool.h"
@@ -80,6 +81,7 @@ static void post_look(struct ring_post *p)
 	struct server_thread *t = (struct server_thread *)(void *)((char *)p - offsetof(struct server_thread, look_post));
 
 	atomic_store(&t->look_posted, false);
+	delay_point();
 	for (struct channel *c = t->channels; c; c = c->next)
 		c->readable = true;
 }
@@ -92,6 +94,7 @@ void serve_look(struct server_thread *from, unsigned index)
 		struct server_thread *t = &srv->threads[n];
 		if (t == from || (index != srv->threads_count && index != n) || atomic_exchange(&t->look_posted, true))
 			continue;
+		delay_point();
 		t->look_post.fn = post_look;
 		(void)ring_post(from->ring, t->ring, &t->look_post); /* refused: it is ending, and looks no more */
 	}
@@ -110,6 +113,7 @@ static void *serve(void *arg)
 	sem_post(&t->started);
 	while (!t->start_error && !(atomic_load(&t->quit) && !t->channels)) {
 		bool more = serve_channels(t);
+		delay_point();
 		t->clock_ns = 0;
 		res = ring_wait(t->ring, !more);
 		placement_stream_turn(t);

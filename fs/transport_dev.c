@@ -21,6 +21,7 @@
 #include <sys/uio.h>
 #include <unistd.h>
 
+#include "backend/util/delay.h"
 #include "fs/libfuse_io.h"
 #include "fs/placement.h"
 #include "fs/request.h"
@@ -183,7 +184,9 @@ static bool dev_poll(struct channel *c)
 	if (res == 1 && n == BATCH_MAX)
 		return true;
 	c->readable = false;
+	delay_point();
 	arm_poll(c);
+	delay_point();
 	if (res == 1 && !c->poll)
 		c->readable = true; /* the leader has changed under our feet: look once more */
 	return c->readable;

@@ -12,6 +12,7 @@
  * channel's list `given`, under that channel's lock, which also says whether somebody will look there. The sender's channel
  * has not ended, so its mount, and the other channel's memory, are there.
  */
+#include "backend/util/delay.h"
 #include "fs/request.h"
 #include "fs/request_pool.h"
 #include "fs/serve.h"
@@ -119,6 +120,7 @@ static bool give(struct uring_entry *e, unsigned index)
 		return false;
 	}
 	stats_add(&from->share.given, 1);
+	delay_point();
 	serve_look(from, index);
 	return true;
 }
@@ -179,6 +181,7 @@ bool uring_share_take(struct uring_channel *u)
 {
 	struct channel *c = u->channel;
 
+	delay_point();
 	while (atomic_load(&c->given)) {
 		struct op *op = c->ended ? NULL : ring_op_get(c->thread->ring);
 		struct uring_entry *e;
