@@ -11,6 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "backend/util/delay.h"
 #include "fs/lock_table.h"
 
 #define WAIT_FIRST_NS 1000000u
@@ -131,15 +132,11 @@ static void leave(struct lock_table *t, struct lock_wait *w)
 	*at = w->next;
 }
 
-/** unpark() - the timeout has ended and no wake is under way. */
+/** unpark() - the timeout has ended, no wake is under way, and none can come: it is out of the list. */
 static void unpark(struct lock_wait *w)
 {
 	struct request *r = w->request;
-	struct lock_table *t = r->mount->locks;
 
-	pthread_mutex_lock(&t->lock);
-	leave(t, w);
-	pthread_mutex_unlock(&t->lock);
 	r->thread->parked--;
 	w->over(r, w->interrupted);
 }
@@ -154,7 +151,10 @@ static void timed_out(struct op *op)
 	pthread_mutex_lock(&t->lock);
 	posted = w->posted;
 	w->timed_out = posted;
+	if (!posted) /* in one with the look: else somebody may post between, and the request be gone when that is run */
+		leave(t, w);
 	pthread_mutex_unlock(&t->lock);
+	delay_point();
 	if (!posted)
 		unpark(w);
 }
@@ -175,7 +175,10 @@ static void woken(struct ring_post *p)
 	pthread_mutex_lock(&t->lock);
 	w->posted = false;
 	ended = w->timed_out;
+	if (ended) /* as in timed_out() */
+		leave(t, w);
 	pthread_mutex_unlock(&t->lock);
+	delay_point();
 	if (ended) {
 		unpark(w);
 		return;
