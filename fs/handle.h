@@ -19,6 +19,7 @@
 #include <stdint.h>
 
 #include "backend/backend.h"
+#include "fs/write_early.h"
 
 struct handle_table;
 struct dir_ahead;
@@ -40,6 +41,7 @@ struct handle {
 	struct dfile *dfile; /* of a file open for writing, where a FLUSH may answer; a reference */
 	_Atomic uint16_t sole_wait, sole_next; /* coherence.c: changes until it is tried to be alone with the file; then the next time */
 	_Atomic bool sole_taken; /* its inode is in the table of backend/sole.h, sole or no longer */
+	struct write_stream stream; /* write_early.h */
 	_Atomic uint64_t unsynced;  /* bytes written since its last fsync */
 	_Atomic uint64_t sync_seen; /* errors of the device that this open file has heard of */
 	/* directories */

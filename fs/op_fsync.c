@@ -39,6 +39,7 @@ void op_fsync(struct request *r, uint64_t nodeid, uint64_t fh, bool datasync)
 
 	if (!request_file(r, nodeid, fh))
 		return;
+	write_early_synced(r->mount, r->handle);
 	c->ring = r->thread->ring;
 	c->durable = r->mount->backing[r->inode->fs].durable;
 	c->dfile = r->handle->dfile;

@@ -265,6 +265,7 @@ static void write_done(struct op *op)
 		request_reply_err(r, op->res);
 		return;
 	}
+	write_early(r, s->in->offset, s->done);
 	if (!write_beside_pages(r, s->in) || !s->done) {
 		write_answer(r);
 		return;

@@ -28,12 +28,12 @@ struct options {
 	bool writeback, direct_io;
 	int io, backing_cache;
 	int locks;
-	bool readdirplus, dir_cache, dir_ahead, submounts, acl, xattr;
+	bool readdirplus, dir_cache, dir_ahead, write_early, submounts, acl, xattr;
 
 	/* mounting */
 	bool allow_other, allow_root, default_permissions, idmap;
 	char *fsname, *subtype;
-	unsigned max_write, max_background;
+	unsigned max_write, write_size, max_background;
 	char mount_words[1024]; /* words for mount(2), comma-separated: ro, nosuid, ... */
 	bool ro, noatime, nodiratime, nosymfollow; /* what some of them mean for the daemon */
 

@@ -26,7 +26,7 @@ struct totals {
 	uint64_t errors[UAPI_FUSE_OPCODE_MAX];
 	uint64_t requests, requests_uring, kicks, replies_lost, bytes_read, bytes_written, in_flight, in_flight_max, bad_requests, interrupts,
 		lookups_hot, lookups_cold, lookups_again, dirs_listed, dirs_kept, sole_changes, dirs_ahead, names_ahead, passthrough_opens, passthrough_not[PASSTHROUGH_NOT_COUNT],
-		dontcache, dontcache_refused, zero_copy_reads, zero_copy_writes, zero_copy_bytes, zero_copy_around, zero_copy_cleared, zero_copy_not;
+		early_pieces, early_bytes, dontcache, dontcache_refused, zero_copy_reads, zero_copy_writes, zero_copy_bytes, zero_copy_around, zero_copy_cleared, zero_copy_not;
 	uint64_t moves, given, streams, stream_moves, idle_class, idle_switches, idle_ns, idle_starved, idle_contended; /* placement_*.h */
 	uint64_t inodes, inodes_max, inodes_kept, inode_fds, inode_memory, handles;
 	struct sole_figures sole;
@@ -63,6 +63,8 @@ static void sum_thread(struct totals *s, const struct server_thread *thread)
 	s->in_flight_max += stats_get(&t->in_flight_max);
 	s->bad_requests += stats_get(&t->bad_requests);
 	s->interrupts += stats_get(&t->interrupts);
+	s->early_pieces += stats_get(&t->early_pieces);
+	s->early_bytes += stats_get(&t->early_bytes);
 	s->dontcache += stats_get(&t->dontcache);
 	s->dontcache_refused += stats_get(&t->dontcache_refused);
 	s->zero_copy_reads += stats_get(&t->zero_copy_reads);
@@ -115,6 +117,8 @@ static struct totals *sum(const struct server *srv)
 static unsigned data_figures(const struct totals *s, struct figure *f)
 {
 	const struct figure all[] = {
+		{ "write_early_pieces", s->early_pieces },
+		{ "write_early_bytes", s->early_bytes },
 		{ "backing_cache_passed_by", s->dontcache },
 		{ "backing_cache_refused", s->dontcache_refused },
 		{ "zero_copy_reads", s->zero_copy_reads },
@@ -386,8 +390,8 @@ void report_start(const struct server *srv)
 		snprintf(transport, sizeof(transport), "uring (FUSE-over-io_uring, %u queues)", transport_uring_queues());
 	else
 		snprintf(transport, sizeof(transport), "dev (reads of /dev/fuse; %s)", m->uring_why);
-	log_info("%s on %s: transport %s, %u rings, FUSE 7.%u, max_write %u, acting as the %s", srv->opt.source_real,
-		 srv->opt.mountpoint_real, transport, srv->threads_count, m->kernel_minor < SESSION_MINOR ? m->kernel_minor : SESSION_MINOR, m->max_write,
+	log_info("%s on %s: transport %s, %u rings, FUSE 7.%u, max_write %u, write_size %u, acting as the %s", srv->opt.source_real,
+		 srv->opt.mountpoint_real, transport, srv->threads_count, m->kernel_minor < SESSION_MINOR ? m->kernel_minor : SESSION_MINOR, m->max_write, m->write_size,
 		 srv->root ? "caller" : "mounting user");
 	report_durability_start(srv);
 	log_info("zero-copy: %s%s", m->zero_copy ? "on" : "off, ", m->zero_copy ? "" : m->zero_copy_why);

@@ -337,6 +337,7 @@ void request_close_handle(struct server_thread *t, struct mount *m, struct handl
 
 	passthrough_leave(t, m, i, (enum handle_io)h->io, (h->open_flags & O_ACCMODE) == O_RDWR); /* before the close, which may have to be slow */
 	dir_cache_closed(m->server, h);
+	write_early_closed(m, h);
 	if (h->writable)
 		server_space_coming(m->server);
 	coherence_closing(m, i, h->file.fd);

@@ -107,12 +107,14 @@ struct mount {
 	uint64_t init_flags;      /* flags | flags2 << 32 as answered */
 	uint64_t init_offered;
 	uint32_t kernel_minor, max_write, max_pages;
+	uint32_t write_size;      /* of a WRITE; max_write is room for any request */
 	/* filesystems seen below its root; index 0 is the root's own */
 	struct backing_fs backing[BACKING_FS_MAX];
 	_Atomic uint32_t backing_count;
 	pthread_mutex_t backing_lock; /* adding one */
 	struct lock_table *locks;  /* locks=shared */
 	struct passthrough *passthrough; /* io=kernel, where it is possible */
+	_Atomic bool early_not;    /* write_early.h: the last long stream was never synced */
 };
 
 /** Figures of one thread: one writer. */
@@ -128,6 +130,7 @@ struct thread_stats {
 	/* zero_copy.h: requests whose pages were in a slot, and their bytes; of them: data that went by way of memory; reads whose rest
 	   was cleared. READs and WRITEs in the queue's pool: their file was not opened for it */
 	_Atomic uint64_t zero_copy_reads, zero_copy_writes, zero_copy_bytes, zero_copy_around, zero_copy_cleared, zero_copy_not;
+	_Atomic uint64_t early_pieces, early_bytes; /* write_early.h */
 	_Atomic uint64_t sole_changes; /* changes of data without a look at the file */
 	_Atomic uint64_t lookups_hot, lookups_cold; /* answered at once; by waiting for the disk */
 	_Atomic uint64_t dirs_listed, dirs_kept; /* opens of directories: the kernel is to keep the names; it has them */
@@ -193,6 +196,7 @@ struct server {
 	uint64_t start_ns;
 	_Atomic uint32_t dirs_cached; /* open directories whose names the kernel may keep */
 	_Atomic uint64_t dirs_look_ns; /* dir_cache.h: no look before */
+	_Atomic unsigned early_pieces; /* write_early.h: under way */
 	_Atomic bool remote;      /* a filesystem was seen that is not local (struct backing_fs) */
 	_Atomic uint64_t slow_close_ns; /* when a close or unlink was last made that may free space; 0: never */
 };

@@ -176,7 +176,8 @@ ssize_t session_init_reply(void *userdata, struct iovec *iov, int count)
 	out.flags2 = (uint32_t)(m->init_flags >> 32);
 	/* requests that carry what is new since libfuse's own version are decoded by dispatch.c */
 	out.minor = m->kernel_minor < SESSION_MINOR ? m->kernel_minor : SESSION_MINOR;
-	out.max_write = m->max_write;
+	m->write_size = m->zero_copy || srv->opt.write_size > m->max_write ? m->max_write : srv->opt.write_size / PAGE * PAGE; /* direct I/O is aligned */
+	out.max_write = m->write_size;
 	out.max_pages = (uint16_t)m->max_pages;
 	out.max_background = (uint16_t)srv->opt.max_background;
 	out.congestion_threshold = (uint16_t)(srv->opt.max_background * 3 / 4 ? srv->opt.max_background * 3 / 4 : 1);

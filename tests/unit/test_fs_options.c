@@ -42,7 +42,7 @@ static const struct {
 	bool whole;
 } ranges[] = {
 	{ "entry_timeout", 0, 31536000, false }, { "attr_timeout", 0, 31536000, false }, { "negative_timeout", 0, 31536000, false },
-	{ "max_write", 4096, 64 << 20, true }, { "max_background", 1, 65535, true }, { "rings", 0, 64, true }, { "entries", 8, 4096, true },
+	{ "max_write", 4096, 64 << 20, true }, { "write_size", 4096, 64 << 20, true }, { "max_background", 1, 65535, true }, { "rings", 0, 64, true }, { "entries", 8, 4096, true },
 	{ "queue_depth", 2, 512, true }, { "sqpoll", 0, 60000, true }, { "workers", 1, 256, true }, { "iowq_bounded", 0, 1024, true },
 	{ "iowq_unbounded", 0, 1024, true }, { "file_slots", 0, 65536, true }, { "register_after", 1, 1000, true }, { "fds", 0, 1 << 30, true },
 	{ "export", 0, 1 << 25, true },
@@ -101,9 +101,9 @@ static void test_defaults(void)
 	CHECK_TEXT(o.source, "/a");
 	CHECK_TEXT(o.mountpoint, "/b");
 	CHECK(o.cache == CACHE_AUTO && o.entry_timeout == 1 && o.attr_timeout == 1 && o.negative_timeout == 0);
-	CHECK(!o.writeback && !o.direct_io && o.locks == LOCKS_LOCAL && o.readdirplus && o.dir_cache && o.dir_ahead && o.submounts && o.acl && o.xattr);
+	CHECK(!o.writeback && !o.direct_io && o.locks == LOCKS_LOCAL && o.readdirplus && o.dir_cache && o.dir_ahead && o.write_early && o.submounts && o.acl && o.xattr);
 	CHECK(o.allow_other == (geteuid() == 0) && !o.allow_root && o.default_permissions && !o.fsname && !o.subtype);
-	CHECK(o.max_write == 1 << 20 && o.max_background == 512 && o.transport == TRANSPORT_AUTO && o.rings == 0);
+	CHECK(o.max_write == 1 << 20 && o.write_size == 256 << 10 && o.max_background == 512 && o.transport == TRANSPORT_AUTO && o.rings == 0);
 	CHECK(o.entries == 256 && o.queue_depth == 32 && o.taskrun == 0 && o.sqpoll == 0 && o.policy == POLICY_AUTO && o.pin);
 	CHECK(o.workers == 8 && o.iowq_bounded == 8 && o.iowq_unbounded == 8 && o.file_slots == 1024 && o.register_after == 3);
 	CHECK(o.fds == 0 && !o.stats && !o.stats_file && !o.deny && !o.inject && !o.foreground && !o.debug);
@@ -132,8 +132,8 @@ static void test_modes(void)
 	CHECK_EQ(parse(&o, "-V"), 0);
 	CHECK(o.version);
 	options_free(&o);
-	CHECK_EQ(parse(&o, "/a /b --noacl --noxattr -o nopin,noreaddirplus,nodir_cache,nodir_ahead,nosubmounts,noallow_other"), 0);
-	CHECK(!o.xattr && !o.pin && !o.readdirplus && !o.dir_cache && !o.dir_ahead && !o.submounts && !o.allow_other);
+	CHECK_EQ(parse(&o, "/a /b --noacl --noxattr -o nopin,noreaddirplus,nodir_cache,nodir_ahead,nowrite_early,nosubmounts,noallow_other"), 0);
+	CHECK(!o.xattr && !o.pin && !o.readdirplus && !o.dir_cache && !o.dir_ahead && !o.write_early && !o.submounts && !o.allow_other);
 	options_free(&o);
 	CHECK_EQ(parse(&o, "/a /b -o writeback,nowriteback"), 0); /* the last word counts */
 	CHECK(!o.writeback);
