@@ -48,12 +48,13 @@ int daemon_wait(struct daemon *d)
 	return WIFEXITED(status) && WEXITSTATUS(status) ? WEXITSTATUS(status) : 1;
 }
 
-void daemon_ready(struct daemon *d)
+bool daemon_ready(struct daemon *d)
 {
+	bool told;
 	int null;
 
 	if (d->foreground)
-		return;
+		return true;
 	log_to_syslog();
 	if (chdir("/") < 0)
 		log_warning("cannot leave the current directory: it stays in use");
@@ -65,8 +66,8 @@ void daemon_ready(struct daemon *d)
 		if (null > STDERR_FILENO)
 			(void)close(null); /* a copy is in use */
 	}
-	if (write(d->pipe_fd, "", 1) != 1)
-		log_warning("the process that started us has gone");
+	told = write(d->pipe_fd, "", 1) == 1;
 	(void)close(d->pipe_fd); /* said all */
 	d->pipe_fd = -1;
+	return told;
 }

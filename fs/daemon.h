@@ -22,7 +22,11 @@ struct daemon {
 int daemon_start(struct daemon *d, bool foreground);
 /** daemon_wait() - parent: the exit status. */
 int daemon_wait(struct daemon *d);
-/** daemon_ready() - child: the mount serves. From here on messages go to syslog. */
-void daemon_ready(struct daemon *d);
+/**
+ * daemon_ready() - child: the mount serves. From here on messages go to syslog.
+ * Return: false, the process that the user started was ended meanwhile (interrupted, a time limit): nobody has been told
+ * of a mount, and there should be none.
+ */
+bool daemon_ready(struct daemon *d);
 
 #endif

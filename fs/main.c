@@ -360,7 +360,10 @@ static int serve_mounts(struct server *srv, struct daemon *d)
 	}
 	submount_scan(srv);
 	report_start(srv);
-	daemon_ready(d);
+	if (!daemon_ready(d)) {
+		log_warning("the process that started us was ended before the mount served: unmounting");
+		(void)kill(getpid(), SIGTERM); /* watch() hears it */
+	}
 	watch(srv, signal_fd);
 	if (srv->opt.stats)
 		report_write(srv);

@@ -33,7 +33,10 @@ _uringfs() {
         done
         compopt -o nospace
     elif [[ $cur == -* ]]; then
-        mapfile -t COMPREPLY < <(compgen -W '-o -f -d -h --help -V --version' -- "$cur")
+        local long=''
+        [[ $cur == --* ]] && long=$(_uringfs_words | sed 's/^/--/')
+        mapfile -t COMPREPLY < <(compgen -W "-o -f -d -h --help -V --version $long" -- "$cur")
+        [[ ${COMPREPLY[0]-} == *= ]] && compopt -o nospace
     else
         mapfile -t COMPREPLY < <(compgen -d -- "$cur")
         compopt -o filenames

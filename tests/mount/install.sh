@@ -45,5 +45,6 @@ try() { PATH=$DEST$prefix/sbin:$PATH bash "$W/complete/try" "$DEST$prefix/share/
 is "completion of cac" "$(try 'uringfs /a /b -o cac')" "cache=none cache=auto cache=always"
 is "completion of ro,noex" "$(try 'uringfs /a /b -o ro,noex')" "ro,noexec"
 is "completion of cache=al" "$(try 'uringfs /a /b -o cache=al')" "always"
+is "completion of --cac" "$(try 'uringfs --cac')" "--cache=none --cache=auto --cache=always"
 is "completion of --v" "$(try 'uringfs --v')" "--version"
 end

@@ -7,7 +7,8 @@ mkdir "$W/free"
 for closed in '2>&-' '<&- >&-' '<&- >&- 2>&-'; do
     for how in uringfs mount.uringfs; do
         run 0 bash -c "$how $SRC $MNT $closed" && serves
-        for fd in 0 1 2; do is "$how $closed: descriptor $fd" "$(readlink "/proc/$(daemons)/fd/$fd")" /dev/null; done
+        pid=$(daemons)
+        for fd in 0 1 2; do is "$how $closed: descriptor $fd" "$(readlink "/proc/$pid/fd/$fd")" /dev/null; done
         umount "$MNT"
         unmounted
     done
@@ -58,6 +59,24 @@ umount "$SRC/sub" "$MNT"; unmounted
 run 1 uringfs "$SRC" "$SRC/mnt"; one_line; said "or nosubmounts"
 run 0 uringfs "$SRC" "$SRC/mnt" -o nosubmounts && is "inside" "$(cat "$SRC/mnt/file"; ls -A "$SRC/mnt/mnt")" hello
 umount "$SRC/mnt"
+
+# who ends the command before it has ended leaves no mount behind
+killed=0
+for ((n = 1; n < 50 && killed < 3; n++)); do
+    uringfs "$SRC" "$MNT" </dev/null >/dev/null 2>&1 &
+    pid=$!
+    sleep "0.0$((n * 2 % 10))"
+    kill -KILL "$pid" 2>/dev/null
+    wait "$pid" 2>/dev/null
+    if (($? == 0)); then # too late
+        umount "$MNT"
+    else
+        killed=$((killed + 1))
+        for ((k = 0; k < 50; k++)); do [[ -n $(daemons) ]] || break; sleep 0.1; done
+    fi
+    unmounted
+done
+((killed > 0)) || fail "the command was always faster"
 
 # behind "--" everything is a path
 mkdir "$W/free/-o" "$W/free/--help"
