@@ -7,13 +7,16 @@
 
 #define MS 1000000ull
 #define WINDOW_TURNS 64u
-#define DEEP_BATCH_QUARTERS 10u   /* quarters of a request in a turn, on average, from which on it may pay. A queue begins with 4 entries: there are no more in a turn */
+#define DEEP_BATCH_QUARTERS 10u   /* quarters of a request in a turn, on average, from which on it may pay */
 #define SMALL_BATCH_QUARTERS 5u   /* a quarter of that: below it surely does not. Who helps finds small batches, for he is quick */
 #define SMALL_LOOKS 2u
 #define MEASURE_NS (30 * MS)      /* three ticks of the kernel's idle times */
 #define SETTLE_NS (10 * MS)
 #define STALE_NS (200 * MS)       /* a measurement that took so long had pauses in it */
-#define GAIN_PERCENT 5u
+#define GAIN_PERCENT 15u          /* more requests a second, for the work of another CPU */
+#define WINS 2u                   /* so often in a row: two measurements of 30 ms may differ by more without any reason */
+#define LOST_PERCENT 20u          /* fewer than when it was worth it: the callers do something else now */
+#define LOST_LOOKS 2u
 #define PAUSE_FIRST_NS (50 * MS)
 #define PAUSE_MAX_NS (3200 * MS)
 #define RECHECK_FIRST_NS (1000 * MS)
@@ -27,7 +30,7 @@ static void begin(struct share_judge *j, enum share_phase phase, const struct sh
 {
 	j->phase = phase;
 	j->from = *s;
-	j->small = 0;
+	j->small = j->lost = 0;
 }
 
 /** home() - @punished: it was not worth it, the next try comes later. */
@@ -36,7 +39,7 @@ static enum share_verdict home(struct share_judge *j, const struct share_sample 
 	enum share_verdict res = j->level ? SHARE_CHANGED : SHARE_STAY;
 
 	begin(j, SHARE_HOME, s);
-	j->level = 0;
+	j->level = j->wins = 0;
 	j->full = false;
 	if (!punished || !j->pause_ns)
 		j->pause_ns = PAUSE_FIRST_NS;
@@ -57,14 +60,29 @@ static bool small_batches(const struct share_judge *j, const struct share_sample
 	return 4 * (s->requests - j->from.requests) < SMALL_BATCH_QUARTERS * (s->turns - j->from.turns);
 }
 
+/** again() - it was worth it: measure once more, without and with it? */
+static bool again(struct share_judge *j, const struct share_sample *s)
+{
+	if (j->always || j->level > 1 || ++j->wins >= WINS)
+		return false;
+	begin(j, SHARE_HOME, s);
+	j->level = 0;
+	j->not_before_ns = s->now_ns;
+	return true;
+}
+
 /** tried() - the measurement with one helper more is there. */
 static enum share_verdict tried(struct share_judge *j, const struct share_sample *s)
 {
 	if (j->always || rate(j, s) * 100 >= j->base * (100 + GAIN_PERCENT)) {
+		if (again(j, s))
+			return SHARE_CHANGED;
 		if (j->level == 1) {
+			j->wins = 0;
 			j->recheck_ns = j->recheck_ns ? j->recheck_ns : RECHECK_FIRST_NS;
 			j->pause_ns = 0;
 		}
+		j->worth = rate(j, s);
 		j->checked_ns = s->now_ns;
 		begin(j, SHARE_KEPT, s);
 		return SHARE_STAY;
@@ -75,21 +93,35 @@ static enum share_verdict tried(struct share_judge *j, const struct share_sample
 	}
 	j->level--;
 	j->full = true;
+	j->worth = j->base;
 	begin(j, SHARE_KEPT, s);
 	return SHARE_CHANGED;
+}
+
+/** lost() - fewer requests than when sharing was found to be worth it: a caller at depth 8 may be slower with it, where one at 32 was not. */
+static bool lost(struct share_judge *j, const struct share_sample *s)
+{
+	j->lost = rate(j, s) * 100 < j->worth * (100 - LOST_PERCENT) ? j->lost + 1 : 0;
+	return j->lost >= LOST_LOOKS;
 }
 
 /** kept() - still large batches, and is it time for another look? */
 static enum share_verdict kept(struct share_judge *j, const struct share_sample *s)
 {
+	bool due;
+
 	j->small = small_batches(j, s) ? j->small + 1 : 0;
 	if (j->small >= SMALL_LOOKS) {
 		j->recheck_ns = 0;
 		return home(j, s, false);
 	}
-	j->from = *s;
-	if (!j->always && s->now_ns - j->checked_ns > j->recheck_ns) {
+	due = s->now_ns - j->checked_ns > j->recheck_ns;
+	if (lost(j, s))
+		j->recheck_ns = 0;
+	else if (due)
 		j->recheck_ns = j->recheck_ns * 2 < RECHECK_MAX_NS ? j->recheck_ns * 2 : RECHECK_MAX_NS;
+	j->from = *s;
+	if (!j->always && (due || !j->recheck_ns)) {
 		(void)home(j, s, false);
 		j->not_before_ns = s->now_ns;
 		return SHARE_CHANGED;
@@ -136,6 +168,7 @@ enum share_verdict placement_share_helpers(struct share_judge *j, const struct s
 	if (!j->level)
 		return home(j, s, true);
 	j->full = true;
+	j->worth = j->base;
 	begin(j, SHARE_KEPT, s);
 	return SHARE_STAY;
 }

@@ -6,8 +6,9 @@
  * who keeps many under way shares that CPU with the thread, and other CPUs idle. So when batches are large and some CPU
  * is idle, threads lend entries of their queues to others (transport_uring_share.c), and both serve the queue. A request costs more
  * on another CPU than the caller's, for all that it touches has to come from there: whether sharing pays is measured, first
- * without, then with it, and it is kept only where more requests a second are served. It ends when batches are small, or requests pause; what it was
- * worth is measured again now and then. Where it was not worth it, the next try comes later, each time.
+ * without, then with it, and both once more; it is kept only where each time a good part more requests a second are served. It ends when
+ * batches are small, or requests pause; what it was worth is measured again now and then, and when fewer requests come than it was
+ * kept for. Where it was not worth it, the next try comes later, each time.
  *
  * This is decided for all threads together: the kernel's scheduler may move a caller to and fro between CPUs, and so
  * between queues. A thread that ends a window of turns looks; two never look together.
@@ -42,10 +43,11 @@ struct share_sample {
 struct share_judge {
 	enum share_phase phase;
 	unsigned level;          /* helpers for each queue with large batches */
-	unsigned small;          /* looks in a row with small batches */
+	unsigned small, lost;    /* looks in a row with small batches; with fewer requests than it was kept for */
+	unsigned wins;           /* measurements in a row that found it worth it, before it is kept */
 	bool always;             /* worth it or not, for tests */
 	bool full;               /* one helper more was not worth it, or there is none */
-	double base;             /* requests a second at the level below */
+	double base, worth;      /* requests a second at the level below; at this one, when it was kept */
 	struct share_sample from; /* what is measured began here */
 	uint64_t not_before_ns, pause_ns; /* of the next try */
 	uint64_t recheck_ns, checked_ns;  /* how long it is kept unquestioned; since when */

@@ -20,6 +20,8 @@
 #define HEAD_PAGE 4096u
 #define COMMAND_TRIES_MAX 1000u
 #define GROW_PAUSE_NS 100000000u
+/** So many turns have brought all entries of a queue: with more entries the turns bring more. */
+#define ALL_CAME_MAX 16u
 /** Ops that entries leave to the requests themselves, and to lock waiters (an entry and a timeout each). */
 #define OPS_RESERVE 64u
 
@@ -172,6 +174,17 @@ static char *assemble(struct uring_entry *e, const struct fuse_in_header *in, si
 	return at;
 }
 
+/** count_arrival() - for the size of @q: one more request in this turn. */
+static void count_arrival(struct uring_channel *u, struct uring_queue *q)
+{
+	if (q->came_turn != u->turn) {
+		q->came_turn = u->turn;
+		q->came = 0;
+	}
+	if (++q->came == q->entries && ++q->all_came == ALL_CAME_MAX)
+		u->starved = true;
+}
+
 static void arrived(struct uring_entry *e)
 {
 	struct thread_stats *st = &e->r->thread->stats;
@@ -190,8 +203,10 @@ static void arrived(struct uring_entry *e)
 		return;
 	}
 	stats_add(&st->requests_uring, 1);
-	if (!e->queue->guest)
+	if (!e->queue->guest) {
 		placement_cpu_caller(e->r->thread, e->queue->qid);
+		count_arrival(e->uring, e->queue);
+	}
 	if (in.opcode == FUSE_SETLKW && e->queue->piled) /* it may come from the pile, and there may be more behind it */
 		uring_kick_wanted(e->uring, e->queue);
 	request_receive(e->r, message, len);
@@ -333,6 +348,15 @@ static bool grow(struct uring_channel *u, struct uring_queue *q, unsigned waitin
 	return q->in_kernel > 0;
 }
 
+/** replenish() - @q was without an entry in the kernel, or has too few. Return: false: it still has none there */
+static bool replenish(struct uring_channel *u, struct uring_queue *q)
+{
+	if (q->in_kernel && q->all_came < ALL_CAME_MAX)
+		return true;
+	q->all_came = 0;
+	return grow(u, q, u->channel->thread->parked) || q->in_kernel;
+}
+
 static bool uring_poll(struct channel *c)
 {
 	struct uring_channel *u = c->uring;
@@ -346,8 +370,7 @@ static bool uring_poll(struct channel *c)
 	if (u->starved) {
 		u->starved = false;
 		for (unsigned n = 0; n < u->queues_count; n++)
-			if (u->queues[n].in_kernel == 0 && !grow(u, &u->queues[n], u->channel->thread->parked))
-				u->starved = true;
+			u->starved |= !replenish(u, &u->queues[n]);
 	}
 	if (u->kick_wait_ns)
 		uring_kick(u);

@@ -9,7 +9,8 @@
  * waiting for a request, or in our hands, with one to answer. The answer and
  * the wait for the next request are one command (COMMIT_AND_FETCH).
  *
- * A queue begins with few entries. When all of its entries are in our hands it
+ * A queue begins with few entries. When all of its entries are in our hands, or
+ * many turns have brought all of them (a turn brings no more than there are), it
  * gets more: up to queue_depth, and one more for each request that waits for a
  * lock, so that the request that ends the wait always finds an entry.
  *
@@ -45,6 +46,9 @@ struct uring_queue {
 	uint32_t kick_turn; /* command_turn as transport_uring_kick.c has seen it, and from when on it has stood still for long enough */
 	uint64_t kick_after_ns;
 	bool guest;         /* another thread's queue: entries here are lent. transport_uring_share.c */
+	unsigned came;      /* this thread's own queue: requests in the channel's turn came_turn */
+	uint32_t came_turn;
+	unsigned all_came;  /* turns that brought as many as it has entries, since it last grew */
 	bool piled;         /* there was none of them at some time: requests may lie behind others */
 	/* zero_copy.h; transport_uring_pool.c */
 	char *pool;         /* payload buffers of which the kernel picks one for a request; NULL: each entry has its own */

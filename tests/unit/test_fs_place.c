@@ -32,6 +32,15 @@ static enum share_verdict later(struct share_judge *j, unsigned ms, unsigned rat
 	return placement_share_judge(j, &share_now, batch >= 4);
 }
 
+/** share_wins_again() - the second measurement without and with it, which decides. */
+static void share_wins_again(struct share_judge *j)
+{
+	CHECK(later(j, 5, 100, 8) == SHARE_LOOK_IDLE && later(j, 31, 100, 8) == SHARE_IDLE_SINCE);
+	CHECK(placement_share_helpers(j, &share_now, 1) == SHARE_CHANGED && j->level == 1);
+	CHECK(later(j, 11, 130, 2) == SHARE_STAY);
+	CHECK(later(j, 31, 130, 2) == SHARE_STAY && j->phase == SHARE_KEPT && j->level == 1);
+}
+
 /** shared() - a judge who has found that sharing pays. */
 static struct share_judge shared(void)
 {
@@ -44,7 +53,8 @@ static struct share_judge shared(void)
 	CHECK(later(&j, 20, 100, 8) == SHARE_IDLE_SINCE);
 	CHECK(placement_share_helpers(&j, &share_now, 1) == SHARE_CHANGED && j.level == 1);
 	CHECK(later(&j, 11, 50, 2) == SHARE_STAY && j.phase == SHARE_TRIED); /* settling does not count */
-	CHECK(later(&j, 31, 130, 2) == SHARE_STAY && j.phase == SHARE_KEPT && j.level == 1);
+	CHECK(later(&j, 31, 130, 2) == SHARE_CHANGED && j.level == 0); /* once may be chance */
+	share_wins_again(&j);
 	return j;
 }
 
@@ -95,8 +105,39 @@ static void share_is_asked_again(void)
 	CHECK(later(&j, 31, 130, 2) == SHARE_CHANGED && j.level == 0);
 	CHECK(later(&j, 5, 100, 8) == SHARE_LOOK_IDLE && later(&j, 31, 100, 8) == SHARE_IDLE_SINCE);
 	CHECK(placement_share_helpers(&j, &share_now, 1) == SHARE_CHANGED);
-	CHECK(later(&j, 11, 130, 2) == SHARE_STAY && later(&j, 31, 130, 2) == SHARE_STAY && j.phase == SHARE_KEPT);
+	CHECK(later(&j, 11, 130, 2) == SHARE_STAY && later(&j, 31, 130, 2) == SHARE_CHANGED);
+	share_wins_again(&j);
 	CHECK(j.recheck_ns == 2000ull * MS); /* the next time later */
+}
+
+static void share_won_by_chance(void)
+{
+	struct share_judge j = { 0 };
+	uint64_t pause = 0;
+
+	share_now = (struct share_sample){ .now_ns = 1000ull * MS };
+	for (unsigned n = 0; n < 5; n++) {
+		for (unsigned rate = 130; rate >= 100; rate -= 30) { /* faster at first, then not */
+			CHECK(later(&j, 5000, 100, 8) == SHARE_LOOK_IDLE && later(&j, 31, 100, 8) == SHARE_IDLE_SINCE);
+			CHECK(placement_share_helpers(&j, &share_now, 1) == SHARE_CHANGED);
+			CHECK(later(&j, 11, rate, 8) == SHARE_STAY && later(&j, 31, rate, 8) == SHARE_CHANGED && j.level == 0);
+		}
+		CHECK(j.pause_ns > pause && j.phase == SHARE_HOME);
+		pause = j.pause_ns;
+	}
+}
+
+static void share_is_lost(void)
+{
+	struct share_judge j = shared();
+
+	j.full = true;
+	CHECK(later(&j, 31, 100, 2) == SHARE_STAY); /* once is nothing */
+	CHECK(later(&j, 31, 110, 2) == SHARE_STAY && later(&j, 31, 100, 2) == SHARE_STAY);
+	CHECK(later(&j, 31, 100, 2) == SHARE_CHANGED && j.level == 0); /* a fifth fewer than the 130 it was kept for */
+	CHECK(later(&j, 5, 120, 8) == SHARE_LOOK_IDLE && later(&j, 31, 120, 8) == SHARE_IDLE_SINCE); /* at once */
+	CHECK(placement_share_helpers(&j, &share_now, 1) == SHARE_CHANGED);
+	CHECK(later(&j, 11, 130, 8) == SHARE_STAY && later(&j, 31, 130, 8) == SHARE_CHANGED && j.level == 0); /* a twelfth more is too little */
 }
 
 static void share_with_several(void)
@@ -308,6 +349,8 @@ int main(void)
 	share_goes_and_comes();
 	share_is_not_worth_it();
 	share_is_asked_again();
+	share_won_by_chance();
+	share_is_lost();
 	share_with_several();
 	stream_goes_and_comes();
 	stream_is_not_worth_it();
