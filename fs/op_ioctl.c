@@ -23,27 +23,39 @@ static const struct ioctl_row rows[] = {
 	{ FS_IOC_GETVERSION, 0, sizeof(int) },
 };
 
+struct ioctl_state {
+	uint32_t out_size; /* 0: a change */
+	int64_t res;
+};
+
 static void ioctl_told(struct ring_post *p)
 {
 	struct request *r = (struct request *)(void *)((char *)p - offsetof(struct request, notification.post));
+	const struct ioctl_state *s = REQUEST_STATE(r, struct ioctl_state);
 
-	request_reply_ioctl(r, NULL, 0);
+	if (s->res < 0)
+		request_reply_err(r, s->res);
+	else
+		request_reply_ioctl(r, NULL, 0);
 }
 
 static void ioctl_done(struct op *op)
 {
 	struct request *r = op->owner;
-	const uint32_t *out_size = REQUEST_STATE(r, uint32_t);
+	struct ioctl_state *s = REQUEST_STATE(r, struct ioctl_state);
 
-	if (op->res < 0) {
-		request_reply_err(r, op->res);
+	if (s->out_size) {
+		if (op->res < 0)
+			request_reply_err(r, op->res);
+		else
+			request_reply_ioctl(r, r->payload, s->out_size);
 		return;
 	}
-	if (*out_size) {
-		request_reply_ioctl(r, r->payload, *out_size);
-		return;
-	}
-	/* the kernel does not take an ioctl for a change: it is told that the attributes it holds (ctime) are old */
+	/*
+	 * The kernel does not take an ioctl for a change: it is told that the attributes it holds (ctime) are old. Also of one that
+	 * failed: ext4 sets the flags that it has, and then refuses those that it has not (fs/ext4/ioctl.c, ext4_fileattr_set).
+	 */
+	s->res = op->res;
 	r->notification.post.fn = ioctl_told;
 	coherence_drop_attributes(r->mount, inode_nodeid(r->inode), r->thread->ring, &r->notification);
 }
@@ -72,7 +84,7 @@ void op_ioctl(struct request *r, uint64_t nodeid, const struct fuse_ioctl_in *in
 	memset(r->payload, 0, sizeof(struct fsxattr));
 	if (row->in_size)
 		memcpy(r->payload, in_buf, row->in_size);
-	*REQUEST_STATE(r, uint32_t) = row->out_size;
+	*REQUEST_STATE(r, struct ioctl_state) = (struct ioctl_state){ .out_size = row->out_size };
 	if (row->in_size)
 		durable_change(r, r->inode, PROOF_ATTRIBUTES);
 	op->fd = r->handle->file.fd;

@@ -156,6 +156,7 @@ static void add_xattrs(struct tree *t, const char *shown, const char *full)
 static void add_file(struct tree *t, int top, const char *path, const struct stat *st)
 {
 	char target[PATH_SIZE] = "", full[PATH_SIZE + 64];
+	struct stat now;
 	unsigned first = 0;
 	uint64_t sum = 0;
 	ssize_t n;
@@ -179,9 +180,10 @@ static void add_file(struct tree *t, int top, const char *path, const struct sta
 	    S_ISDIR(st->st_mode) && !t->exact ? 0 : (unsigned)st->st_nlink, S_ISDIR(st->st_mode) && !t->exact ? 0LL : (long long)st->st_size,
 	    major(st->st_rdev), minor(st->st_rdev),
 	    (unsigned long long)sum, target, first);
-	if (t->exact)
-		add(t, "%s ino %llu mtime %lld.%09ld ctime %lld.%09ld", path, (unsigned long long)st->st_ino, (long long)st->st_mtim.tv_sec,
-		    st->st_mtim.tv_nsec, (long long)st->st_ctim.tv_sec, st->st_ctim.tv_nsec);
+	/* opening wrote back what mappings had stored, which moves the times on the mount: in the kernel's FUSE they move then, not at the store */
+	if (t->exact && !fstatat(top, path, &now, AT_SYMLINK_NOFOLLOW))
+		add(t, "%s ino %llu mtime %lld.%09ld ctime %lld.%09ld", path, (unsigned long long)now.st_ino, (long long)now.st_mtim.tv_sec,
+		    now.st_mtim.tv_nsec, (long long)now.st_ctim.tv_sec, now.st_ctim.tv_nsec);
 	add_xattrs(t, path, full);
 }
 

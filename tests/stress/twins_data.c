@@ -8,6 +8,7 @@
 #include <sys/sendfile.h>
 #include <sys/syscall.h>
 #include <sys/uio.h>
+#include <sys/xattr.h>
 
 enum { ROOM = 1 << 17, IOVECS = 5 };
 
@@ -32,6 +33,26 @@ static bool is_direct(int fd)
 	int flags = fcntl(fd, F_GETFL);
 
 	return flags >= 0 && flags & O_DIRECT;
+}
+
+/*
+ * A direct write behind the end of the file that is refused for its alignment or position (@offset -1: at the descriptor's position). The kernel's
+ * FUSE then cuts the file at the size that it has (fuse_do_truncate), which moves times and ends setuid, setgid and capabilities: LIMITS.
+ * And xfs, where O_APPEND is what makes the position an odd one, has allocated before it refuses, as it looks at the descriptor's own position
+ * first: SEEK_DATA finds those blocks once they were read. A FUSE kernel sends the position, and is refused as pwrite(2) there is in xfs.
+ */
+static bool cut_again(int fd, off_t offset, size_t size, int rwf)
+{
+	int flags = fcntl(fd, F_GETFL);
+	struct stat st;
+
+	if (flags < 0 || !(flags & O_DIRECT) || fstat(fd, &st))
+		return false;
+	if (flags & O_APPEND || rwf & RWF_APPEND)
+		offset = st.st_size;
+	else if (offset == -1)
+		offset = lseek(fd, 0, SEEK_CUR);
+	return offset >= 0 && (((uint64_t)offset | size) & 511 || offset > 1LL << 43) && (uint64_t)offset + size > (uint64_t)st.st_size;
 }
 
 /* For direct I/O all is aligned most of the time, and the memory always: that it is checked is said in LIMITS. */
@@ -75,7 +96,7 @@ bool member_write(const struct call *c, int fd)
 	struct stat st;
 
 	if (c->a->kernel_io)
-		return !fstat(fd, &st) && st.st_mode & (S_ISUID | S_ISGID);
+		return fgetxattr(fd, "security.capability", NULL, 0) >= 0 || (!fstat(fd, &st) && st.st_mode & (S_ISUID | S_ISGID));
 	return c->a->role == ROLE_MEMBER && !fstat(fd, &st) && st.st_mode & S_ISGID && !(st.st_mode & S_IXGRP) && st.st_gid == 1001;
 }
 
@@ -89,6 +110,8 @@ static void make_read(struct call *c)
 	ssize_t n;
 
 	pick_range(c, fd, &size, &offset);
+	if (is_kind(fd, NULL, S_IFDIR))
+		return; /* EISDIR, or EINVAL for a position that the filesystem has chosen */
 	memset(buf, 0xee, size);
 	if (chance(c, 50)) {
 		say(c, " %u %zu", slot, size);
@@ -123,10 +146,14 @@ static void make_write(struct call *c)
 		return;
 	if (chance(c, 40)) {
 		say(c, " %u %zu", slot, size);
+		if (cut_again(fd, -1, size, 0))
+			return;
 		watch_out(c, fd);
 		n = may_grow(fd, -1) ? write(fd, buf, size) : 0;
 	} else {
 		say(c, " %u %zu @%lld", slot, size, (long long)offset);
+		if (cut_again(fd, offset, size, 0))
+			return;
 		watch_out(c, fd);
 		n = pwrite(fd, buf, size, offset);
 	}
@@ -174,6 +201,15 @@ static bool bad_memory(const struct iovec *iov, int count)
 	return false;
 }
 
+static size_t bytes(const struct iovec *iov, int count)
+{
+	size_t sum = 0;
+
+	for (int n = 0; n < count; n++)
+		sum += iov[n].iov_len;
+	return sum;
+}
+
 static int pick_rwf(struct call *c)
 {
 	static const int flags[] = { 0, 0, RWF_HIPRI, RWF_DSYNC, RWF_SYNC, RWF_NOWAIT, RWF_APPEND, NEW_NOAPPEND, NEW_ATOMIC, NEW_DONTCACHE, NEW_NOSIGNAL,
@@ -202,6 +238,9 @@ static void make_readv(struct call *c)
 	/* what is in the page cache differs; DONTCACHE and ATOMIC are refused by the kernel's FUSE: LIMITS */
 	if (flags & (RWF_NOWAIT | NEW_DONTCACHE | NEW_ATOMIC))
 		return;
+	/* a file that the kernel cannot read by itself is read past its cache with io=kernel, and memory is looked at before the size */
+	if (c->a->kernel_io && bad_memory(iov, count))
+		return;
 	n = preadv2(fd, iov, count, offset, flags);
 	say_result(c, n);
 	if (n >= 0 && !is_direct(fd)) /* with it some filesystems clear what lies behind the end of the file */
@@ -224,7 +263,7 @@ static void make_writev(struct call *c)
 	stress_fill(memory(), tag, 0, ROOM);
 	/* RWF_NOAPPEND on an O_APPEND descriptor is not told to a daemon: LIMITS */
 	if (flags & (RWF_NOWAIT | NEW_DONTCACHE | NEW_ATOMIC) || (flags & NEW_NOAPPEND && open_flags >= 0 && open_flags & O_APPEND) ||
-	    !may_grow(fd, offset) || member_write(c, fd) || bad_memory(iov, count))
+	    !may_grow(fd, offset) || member_write(c, fd) || bad_memory(iov, count) || cut_again(fd, offset, bytes(iov, count), flags))
 		return;
 	watch_out(c, fd);
 	n = pwritev2(fd, iov, count, offset, flags);
@@ -255,8 +294,8 @@ static void make_copy(struct call *c)
 	ssize_t n;
 
 	say(c, " %u@%lld %u@%lld %zu flags %u own %d %d", in, (long long)from, out, (long long)to, size, flags, own_from, own_to);
-	/* a copy is not held to the alignment of O_DIRECT: LIMITS */
-	if (is_direct(slot_fd(c, in)) || is_direct(slot_fd(c, out)) || !may_grow(slot_fd(c, out), own_to ? -1 : 0) || member_write(c, slot_fd(c, out)))
+	/* a copy is not held to the alignment of O_DIRECT, and the largest position is FUSE's: LIMITS */
+	if (from > 1LL << 41 || to > 1LL << 41 || is_direct(slot_fd(c, in)) || is_direct(slot_fd(c, out)) || !may_grow(slot_fd(c, out), own_to ? -1 : 0) || member_write(c, slot_fd(c, out)))
 		return;
 	watch_out(c, slot_fd(c, out));
 	n = copy_file_range(slot_fd(c, in), own_from ? NULL : &from, slot_fd(c, out), own_to ? NULL : &to, size, flags);
@@ -272,8 +311,8 @@ static void make_sendfile(struct call *c)
 	bool own = chance(c, 30);
 
 	say(c, " %u@%lld %u %zu", in, own ? -1 : (long long)from, out, size);
-	if (from > 1LL << 41 || !may_grow(slot_fd(c, out), -1) || is_kind(slot_fd(c, in), NULL, S_IFIFO) ||
-	    same_file(slot_fd(c, in), slot_fd(c, out)) || member_write(c, slot_fd(c, out)))
+	if (from > 1LL << 41 || lseek(slot_fd(c, in), 0, SEEK_CUR) > 1LL << 41 || !may_grow(slot_fd(c, out), -1) || is_kind(slot_fd(c, in), NULL, S_IFIFO) ||
+	    same_file(slot_fd(c, in), slot_fd(c, out)) || member_write(c, slot_fd(c, out)) || cut_again(slot_fd(c, out), -1, size, 0))
 		return;
 	watch_out(c, slot_fd(c, out));
 	say_result(c, sendfile(slot_fd(c, out), slot_fd(c, in), own ? NULL : &from, size));

@@ -15,8 +15,8 @@ static struct flock pick_lock(struct call *c, int fd)
 
 	l.l_type = types[pick(c, 3)];
 	l.l_whence = (short)pick(c, chance(c, 5) ? 4 : 3);
-	if (l.l_whence == SEEK_END && is_kind(fd, NULL, S_IFDIR))
-		l.l_whence = SEEK_SET; /* where that is depends on how the names are stored */
+	if (l.l_whence != SEEK_SET && is_kind(fd, NULL, S_IFDIR))
+		l.l_whence = SEEK_SET; /* where that is depends on how the names are stored, and on what a listing that failed has read */
 	l.l_start = starts[pick(c, chance(c, 10) ? 8 : 5)];
 	l.l_len = lengths[pick(c, chance(c, 20) ? 8 : 4)];
 	say(c, " type %d whence %d %lld+%lld", l.l_type, l.l_whence, (long long)l.l_start, (long long)l.l_len);

@@ -10,6 +10,7 @@
 #include "backend/util/log.h"
 #include "backend/watch.h"
 #include "bugs.h"
+#include "fs/coherence.h"
 #include "fs/daemon.h"
 #include "fs/placement_class.h"
 #include "fs/report.h"
@@ -20,7 +21,8 @@
 
 static const char *const names[] = { "status_zero", "status_bad", "foreground", "unmount_lost", "abort_lost", "words_lost",
 				     "statistics_lost", "start_line_lost", "watch_lost", "submounts_lost",
-				     "kick_lost", "sync_on_the_spot", "class_kept", "restless", "ends_kept", "around_empty" };
+				     "kick_lost", "sync_on_the_spot", "class_kept", "restless", "ends_kept", "around_empty",
+				     "attributes_kept" };
 
 static bool is(const char *name)
 {
@@ -56,6 +58,14 @@ WRAP("start_line_lost", report_start, (const struct server *srv), (srv))
 WRAP("submounts_lost", submount_scan, (struct server *srv), (srv))
 WRAP("kick_lost", uring_kick, (struct uring_channel *u), (u))
 WRAP("watch_lost", watch_take, (struct watch *w, watch_found_fn found, void *arg), (w, found, arg))
+
+/* attributes_kept: the kernel is told of a file that it does not know. */
+void __real_coherence_drop_attributes(struct mount *m, uint64_t nodeid, struct ring *ring, struct notification *n);
+void __wrap_coherence_drop_attributes(struct mount *m, uint64_t nodeid, struct ring *ring, struct notification *n);
+void __wrap_coherence_drop_attributes(struct mount *m, uint64_t nodeid, struct ring *ring, struct notification *n)
+{
+	__real_coherence_drop_attributes(m, is("attributes_kept") ? UINT64_MAX : nodeid, ring, n);
+}
 
 int __real_ring_wait(struct ring *r, bool sleep);
 int __wrap_ring_wait(struct ring *r, bool sleep);
