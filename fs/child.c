@@ -73,6 +73,7 @@ static bool child_changed(struct child *c, int fd)
 	if (res < 0)
 		return false;
 	attr_from_statx(i->fs, &c->stx, &c->entry.attr);
+	inode_mode_told(i, c->stx.stx_mode);
 	return coherence_check(m, i, &c->stx, seq);
 }
 
@@ -89,6 +90,7 @@ static void child_entered(struct child *c, int fd, bool known)
 		.entry_timeout = m->server->opt.entry_timeout,
 	};
 	attr_from_statx(fs, &c->stx, &c->entry.attr);
+	inode_mode_told(c->inode, c->stx.stx_mode);
 	changed = known && child_changed(c, fd);
 	if (!c->keep_fd)
 		server_close(c->request->thread, c->fd, false);

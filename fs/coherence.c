@@ -135,6 +135,24 @@ void coherence_drop_attributes(struct mount *m, uint64_t nodeid, struct ring *ri
 	coherence_drop_range(m, nodeid, UINT64_MAX, 0, ring, item); /* before the start of the file: no pages */
 }
 
+static void mode_told(struct ring_post *p)
+{
+	struct request *r = (struct request *)(void *)((char *)p - offsetof(struct request, notification.post));
+
+	r->next(r);
+}
+
+void coherence_mode_ended(struct request *r, struct inode *i, void (*next)(struct request *r))
+{
+	if (!inode_mode_ended(i)) {
+		next(r);
+		return;
+	}
+	r->next = next;
+	r->notification.post.fn = mode_told;
+	coherence_drop_attributes(r->mount, inode_nodeid(i), r->thread->ring, &r->notification);
+}
+
 /* ---- who changed it ------------------------------------------------------------------ */
 
 bool coherence_needed(const struct mount *m)

@@ -75,6 +75,12 @@ void coherence_change_end(struct request *r);
  */
 void coherence_drop_attributes(struct mount *m, uint64_t nodeid, struct ring *ring, struct notification *n);
 
+/**
+ * coherence_mode_ended() - @next, now or when the kernel has heard that setuid and setgid of @i, which it may hold, have ended
+ * Thread: the request's; @next is called there, r->next is used.
+ */
+void coherence_mode_ended(struct request *r, struct inode *i, void (*next)(struct request *r));
+
 /** notifier_create() - the thread that talks to the kernel. Thread: main. Return 0 or -errno. */
 int notifier_create(struct notifier **ret_n);
 /** notifier_destroy() - no more notifications come; NULL allowed. Thread: main. */

@@ -33,6 +33,9 @@
 #define INODE_ROOT 1u
 /** Longest file handle kept in the record itself (ext4 8, xfs and tmpfs 12, btrfs 20 bytes). */
 #define INODE_HANDLE_INLINE 20u
+/** struct inode, told: pages (it was open in a way that fills the page cache); a mode with setuid or setgid. */
+#define INODE_TOLD_PAGES 1u
+#define INODE_TOLD_SPECIAL 2u
 /** MAX_HANDLE_SZ of the kernel (include/linux/exportfs.h). */
 #define INODE_HANDLE_MAX 128u
 
@@ -78,7 +81,7 @@ struct inode {
 	uint32_t generation; /* of the nodeid */
 	int32_t handle_type;
 	uint8_t fs;          /* index of the backing filesystem */
-	_Atomic bool cached; /* not constant: it was open in a way that fills the kernel's page cache; no lock */
+	_Atomic uint8_t told; /* not constant: what the kernel may hold of it; no lock */
 	uint16_t type;       /* S_IFMT bits of the mode */
 	uint8_t handle_bytes[INODE_HANDLE_INLINE];
 	uint8_t handle_len;  /* 0: none, or in extra->handle */
@@ -232,6 +235,16 @@ bool inode_change_alone(struct inode_table *t, struct inode *i, uint32_t *ret_se
 bool inode_change_end(struct inode_table *t, struct inode *i, const struct statx *stx, uint32_t seq);
 /** inode_cached_set() - from now on the kernel may hold pages of it. Thread: any. */
 void inode_cached_set(struct inode_table *t, struct inode *i);
+/**
+ * inode_mode_told() - the kernel is about to be told that this is the mode
+ * inode_mode_ended() - whether it has been told of setuid or setgid since this was last asked: they have ended now
+ *
+ * After a write that ended them, or an open that truncated, the kernel takes size and times for old, not the mode
+ * (FUSE_STATX_MODSIZE in fs/fuse/file.c, Linux 6.18): it would run the new content with the old bits for as long as attributes
+ * are trusted. So it has to be told. Thread: any.
+ */
+void inode_mode_told(struct inode *i, uint16_t mode);
+bool inode_mode_ended(struct inode *i);
 /** inode_cached() - whether it may, but for those of mappings made by openers with O_DIRECT. Thread: any. */
 bool inode_cached(struct inode_table *t, struct inode *i);
 /** inode_opens() - open handles. */

@@ -164,14 +164,25 @@ uint32_t inode_opens(struct inode_table *t, struct inode *i)
 	return atomic_load_explicit(&i->opens, memory_order_acquire);
 }
 
+void inode_mode_told(struct inode *i, uint16_t mode)
+{
+	if (S_ISREG(mode) && mode & (S_ISUID | S_ISGID))
+		atomic_fetch_or_explicit(&i->told, INODE_TOLD_SPECIAL, memory_order_relaxed);
+}
+
+bool inode_mode_ended(struct inode *i)
+{
+	return atomic_load_explicit(&i->told, memory_order_relaxed) & INODE_TOLD_SPECIAL && atomic_fetch_and(&i->told, (uint8_t)~INODE_TOLD_SPECIAL) & INODE_TOLD_SPECIAL;
+}
+
 void inode_cached_set(struct inode_table *t, struct inode *i)
 {
 	(void)t;
-	atomic_store(&i->cached, true);
+	atomic_fetch_or(&i->told, INODE_TOLD_PAGES);
 }
 
 bool inode_cached(struct inode_table *t, struct inode *i)
 {
 	(void)t; /* asked with every write: no lock for it */
-	return atomic_load(&i->cached);
+	return atomic_load(&i->told) & INODE_TOLD_PAGES;
 }

@@ -35,7 +35,7 @@ int inode_keep(struct inode_table *t, struct inode *i)
 		assert(fd < 0);
 	}
 	fd = inode_fd_detach(t, i);
-	atomic_store_explicit(&i->cached, false, memory_order_relaxed);
+	atomic_store_explicit(&i->told, 0, memory_order_relaxed);
 	i->data_going = 0; /* the kernel's pages and listings of it have gone */
 	i->data_state = DATA_UNKNOWN;
 	i->kept = true;

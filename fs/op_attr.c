@@ -77,6 +77,7 @@ static void getattr_answer(struct request *r)
 	struct stat st;
 
 	attr_from_statx(r->inode->fs, &s->stx, &st);
+	inode_mode_told(r->inode, s->stx.stx_mode);
 	request_reply_attr(r, &st, passthrough_attr_timeout(r->mount, r->inode));
 }
 
@@ -132,6 +133,7 @@ static void statx_answer(struct request *r)
 			.rdev_minor = x->stx_rdev_minor,
 		},
 	};
+	inode_mode_told(r->inode, x->stx_mode);
 	request_reply_raw(r, &out, sizeof(out));
 }
 

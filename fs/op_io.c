@@ -267,11 +267,14 @@ static void write_done(struct op *op)
 	}
 	write_early(r, s->in->offset, s->done);
 	if (!write_beside_pages(r, s->in) || !s->done) {
-		write_answer(r);
+		if (s->in->write_flags & FUSE_WRITE_KILL_SUIDGID)
+			coherence_mode_ended(r, r->inode, write_answer);
+		else
+			write_answer(r);
 		return;
 	}
-	/* pages that were read while it was written must go before the writer may rely on it: op_open.c, past_cache() */
 	r->notification.post.fn = write_dropped;
+	/* pages that were read while it was written must go before the writer may rely on it: op_open.c, past_cache(); with all attributes */
 	if (s->in->flags & O_APPEND) /* wherever that is */
 		coherence_drop(r->mount, inode_nodeid(r->inode), r->thread->ring, &r->notification);
 	else

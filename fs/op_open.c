@@ -270,14 +270,13 @@ static void open_opened(struct op *op)
 	if (hot) /* O_NONBLOCK would make io_uring fail operations that have to wait */
 		(void)fcntl((int)op->res, F_SETFL, (int)(op->how.flags & (O_DIRECT | O_NOATIME | O_APPEND))); /* cannot fail for these */
 	quiet(r, (int)op->res, !s->mode && r->inode->type == S_IFDIR);
-	if (direct)
-		s->direct_fd = (int)op->res;
-	else
-		s->fd = (int)op->res;
+	*(direct ? &s->direct_fd : &s->fd) = (int)op->res;
 	if (s->flags & O_DIRECT && !direct)
 		open_try(r, true, true);
 	else if (s->mode)
 		identify(s);
+	else if (s->kill)
+		coherence_mode_ended(r, r->inode, open_stat);
 	else
 		open_stat(r);
 }

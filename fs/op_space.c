@@ -9,12 +9,18 @@
 /* ---- space and holes ------------------------------------------------------------------- */
 
 struct space_state {
+	int64_t res;
 	const void *in;
 	uint8_t tries; /* request_wait_for_space() */
 	bool wide; /* of a copy: the answer has 64 bits */
 };
 
 static void fallocate_submit(struct request *r);
+
+static void fallocate_told(struct request *r)
+{
+	request_reply_err(r, REQUEST_STATE(r, struct space_state)->res);
+}
 
 static void fallocate_done(struct op *op)
 {
@@ -23,7 +29,8 @@ static void fallocate_done(struct op *op)
 	if (request_wait_for_space(r, op->res, &REQUEST_STATE(r, struct space_state)->tries, fallocate_submit))
 		return;
 	coherence_change_end(r);
-	request_reply_err(r, op->res);
+	REQUEST_STATE(r, struct space_state)->res = op->res;
+	coherence_mode_ended(r, r->inode, fallocate_told);
 }
 
 static void fallocate_submit(struct request *r)
@@ -88,20 +95,28 @@ void op_lseek(struct request *r, uint64_t nodeid, uint64_t fh, uint64_t off, int
 
 static void copy_submit(struct request *r);
 
+static void copy_told(struct request *r)
+{
+	int64_t res = REQUEST_STATE(r, struct space_state)->res;
+	const struct uapi_fuse_copy_file_range_out out = { .bytes_copied = res > 0 ? (uint64_t)res : 0 };
+
+	if (res < 0)
+		request_reply_err(r, res);
+	else if (r->opcode == UAPI_FUSE_COPY_FILE_RANGE_64)
+		request_reply_raw(r, &out, sizeof(out));
+	else
+		request_reply_write(r, (size_t)res);
+}
+
 static void copy_done(struct op *op)
 {
 	struct request *r = op->owner;
-	const struct uapi_fuse_copy_file_range_out out = { .bytes_copied = op->res > 0 ? (uint64_t)op->res : 0 };
 
 	if (request_wait_for_space(r, op->res, &REQUEST_STATE(r, struct space_state)->tries, copy_submit))
 		return;
 	coherence_change_end(r);
-	if (op->res < 0)
-		request_reply_err(r, op->res);
-	else if (r->opcode == UAPI_FUSE_COPY_FILE_RANGE_64)
-		request_reply_raw(r, &out, sizeof(out));
-	else
-		request_reply_write(r, (size_t)op->res);
+	REQUEST_STATE(r, struct space_state)->res = op->res;
+	coherence_mode_ended(r, r->inode2, copy_told);
 }
 
 static void copy_submit(struct request *r)

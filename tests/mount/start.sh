@@ -67,8 +67,7 @@ for ((n = 1; n < 50 && killed < 3; n++)); do
     pid=$!
     sleep "0.0$((n * 2 % 10))"
     kill -KILL "$pid" 2>/dev/null
-    wait "$pid" 2>/dev/null
-    if (($? == 0)); then # too late
+    if wait "$pid" 2>/dev/null; then # too late
         umount "$MNT"
     else
         killed=$((killed + 1))
