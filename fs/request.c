@@ -157,7 +157,10 @@ void request_receive(struct request *r, const void *msg, size_t len)
 	if (bad < 0) {
 		if (bad != -ENOSYS)
 			stats_add(&r->thread->stats.bad_requests, 1);
-		request_reply_raw_error(r, bad);
+		if (r->opcode == FUSE_FORGET || r->opcode == FUSE_BATCH_FORGET || r->opcode == FUSE_INTERRUPT)
+			request_reply_none(r); /* they have no answer, not even this one */
+		else
+			request_reply_raw_error(r, bad);
 		return;
 	}
 	if (row->decode && !allowed(r)) {
