@@ -4,7 +4,9 @@
 #include <stdlib.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "backend/durability.h"
 #include "backend/util/log.h"
@@ -14,6 +16,7 @@
 #include "fs/daemon.h"
 #include "fs/placement_class.h"
 #include "fs/report.h"
+#include "fs/request.h"
 #include "fs/session.h"
 #include "fs/submount.h"
 #include "fs/transport_uring.h"
@@ -21,7 +24,7 @@
 
 static const char *const names[] = { "status_zero", "status_bad", "foreground", "unmount_lost", "abort_lost", "words_lost",
 				     "statistics_lost", "start_line_lost", "watch_lost", "submounts_lost",
-				     "kick_lost", "sync_on_the_spot", "class_kept", "restless", "ends_kept", "around_empty",
+				     "kick_lost", "sync_on_the_spot", "class_kept", "restless", "ends_dirty", "around_empty", "around_flip",
 				     "attributes_kept" };
 
 static bool is(const char *name)
@@ -80,15 +83,33 @@ int __wrap_ring_wait(struct ring *r, bool sleep)
 	return __real_ring_wait(r, false);
 }
 
-/** ends_kept - of what a short READ leaves in the caller's pages only the last byte is cleared: guest-run in tests/vm/zero-copy. */
+/** other_memory() - a file full of what somebody else may have left in memory. */
+static int other_memory(void)
+{
+	static char dirt[1 << 20];
+	int fd = memfd_create("dirt", MFD_CLOEXEC);
+
+	memset(dirt, 0xa5, sizeof(dirt));
+	for (unsigned n = 0; n < 4; n++)
+		if (fd >= 0 && write(fd, dirt, sizeof(dirt)) != sizeof(dirt))
+			abort();
+	return fd;
+}
+
+/** ends_dirty - what a short READ does not fill of the caller's pages is 0xa5: tests/vm/zero-copy. */
 void __real_zero_copy_clear(struct request *r, size_t from, size_t len, op_done_fn done);
 void __wrap_zero_copy_clear(struct request *r, size_t from, size_t len, op_done_fn done);
 void __wrap_zero_copy_clear(struct request *r, size_t from, size_t len, op_done_fn done)
 {
-	if (is("ends_kept"))
-		__real_zero_copy_clear(r, from + len - 1, 1, done);
-	else
-		__real_zero_copy_clear(r, from, len, done);
+	static _Thread_local int dirt = -1;
+	int zero = r->thread->slots.zero_fd;
+
+	if (is("ends_dirty") && dirt < 0)
+		dirt = other_memory();
+	if (is("ends_dirty"))
+		r->thread->slots.zero_fd = dirt;
+	__real_zero_copy_clear(r, from, len, done);
+	r->thread->slots.zero_fd = zero;
 }
 
 /** around_empty - what was read by way of memory does not reach the caller's pages, but for its first byte. */
@@ -97,6 +118,24 @@ void __wrap_zero_copy_store(struct request *r, size_t len, op_done_fn done);
 void __wrap_zero_copy_store(struct request *r, size_t len, op_done_fn done)
 {
 	__real_zero_copy_store(r, is("around_empty") ? 1 : len, done);
+}
+
+/** around_flip - what goes to the source by way of memory has one bit changed. */
+static op_done_fn loaded;
+static void flipped(struct op *op)
+{
+	struct request *r = op->owner;
+
+	((uint8_t *)r->payload)[0] ^= 1;
+	loaded(op);
+}
+
+void __real_zero_copy_load(struct request *r, size_t len, op_done_fn done);
+void __wrap_zero_copy_load(struct request *r, size_t len, op_done_fn done);
+void __wrap_zero_copy_load(struct request *r, size_t len, op_done_fn done)
+{
+	loaded = done; /* always the same */
+	__real_zero_copy_load(r, len, is("around_flip") ? flipped : done);
 }
 
 int __real_main(int argc, char **argv);

@@ -2,11 +2,12 @@
 /*
  * pages.c - reads and writes whose data may go straight between the caller's pages and the source: every byte is compared.
  *
- * pages FOLDER BACKING [SEED]: FOLDER on the mount, BACKING the same one in the source. Says what it has done, one line for each
- * subject; the exit status is 1 when something differs, and the line says what. The daemon need not have zero-copy.
+ * pages FOLDER BACKING [SEED [SUBJECT]]: all subjects but races, or that one. FOLDER on the mount, BACKING the same one in the source. Says what
+ * it has done, one line for each; the exit status is 1 when something differs, and the line says what. The daemon need not have zero-copy.
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stdbool.h>
 #include <stdint.h>
@@ -14,6 +15,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/uio.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -197,10 +199,11 @@ static void reads(int flags, size_t size, const char *what)
 	fd = opened(front, "read", O_RDONLY | flags);
 	for (unsigned i = 0; i < SHAPES; i++) {
 		const struct shape *s = &shapes[i];
+		size_t all = s->memory + s->len + 2 * PAGE; /* what is looked at */
 		size_t want = (size_t)s->off >= size ? 0 : s->len < size - (size_t)s->off ? s->len : size - (size_t)s->off;
 		ssize_t res;
 
-		memset(p, UNTOUCHED, BIG + 2 * PAGE);
+		memset(p, UNTOUCHED, all);
 		res = pread(fd, p + s->memory, s->len, s->off);
 		if (res < 0 && errno == EINVAL && flags & O_DIRECT && native_refuses("read", s))
 			continue;
@@ -208,9 +211,9 @@ static void reads(int flags, size_t size, const char *what)
 			die("%s: pread(%zu, %lld) at +%zu of %zu bytes: %zd (%s), not %zu", what, s->len, (long long)s->off, s->memory, size, res,
 			    strerror(errno), want);
 		if (all_are(p, s->memory, UNTOUCHED) && memcmp(p + s->memory, model + s->off, want) == 0 &&
-		    all_are(p + s->memory + want, BIG + 2 * PAGE - s->memory - want, UNTOUCHED))
+		    all_are(p + s->memory + want, all - s->memory - want, UNTOUCHED))
 			continue;
-		for (size_t n = 0; n < BIG + 2 * PAGE; n++) {
+		for (size_t n = 0; n < all; n++) {
 			bool in = n >= s->memory && n < s->memory + want;
 			unsigned char right = in ? model[(size_t)s->off + n - s->memory] : UNTOUCHED;
 			/* disk filesystems clear the rest of what was asked for, when they read it directly */
@@ -361,10 +364,85 @@ static void maps(void)
 	printf("maps: stores, and mappings as buffers\n");
 }
 
+/** races_child() - the file is cut and filled again, in the source, until this process is killed. */
+static void races_child(size_t size)
+{
+	int fd = opened(back, "race", O_RDWR);
+
+	(void)prctl(PR_SET_PDEATHSIG, SIGKILL); /* die() ends the parent */
+	for (;;) {
+		size_t cut = next() % size;
+
+		if (ftruncate(fd, (off_t)cut) < 0 || pwrite(fd, model + cut, size - cut, (off_t)cut) != (ssize_t)(size - cut))
+			_exit(1);
+	}
+}
+
+/** races() - what is read while the file is cut and grows is what was in it, or zero: never what was in memory. */
+static void races(void)
+{
+	enum { READS = 40 };
+	const size_t size = 1u << 20;
+	unsigned char *p = memory(size);
+	unsigned shorter = 0;
+	int status;
+	pid_t pid;
+
+	fill("race", size);
+	pid = fork();
+	if (pid == 0)
+		races_child(size);
+	for (unsigned reads = 0; reads < READS; reads++) {
+		int fd = opened(front, "race", O_RDONLY | (reads % 3 == 2 ? O_DIRECT : 0));
+		ssize_t res;
+
+		(void)posix_fadvise(fd, 0, 0, POSIX_FADV_DONTNEED); /* older pages are no less right */
+		res = pread(fd, p, size, 0);
+		if (res < 0 || (size_t)res > size)
+			die("race: pread: %s", strerror(errno));
+		for (ssize_t n = memcmp(p, model, (size_t)res) == 0 ? res : 0; n < res; n++)
+			if (p[n] != model[n] && p[n])
+				die("race: byte %zd of %zd is %02x instead of %02x or nothing", n, res, p[n], model[n]);
+		shorter += (size_t)res < size;
+		closed(fd);
+	}
+	if (kill(pid, SIGKILL) < 0 || waitpid(pid, &status, 0) != pid || !WIFSIGNALED(status))
+		die("race: the other process has ended");
+	munmap(p, size);
+	printf("races: %u of %u reads were short\n", shorter, READS);
+}
+
+static void all_reads(void)
+{
+	reads(0, 3000001, "buffered reads");
+	reads(O_DIRECT, 3u << 20, "direct reads");
+	reads(O_DIRECT, 70001, "direct reads");
+}
+
+static void all_writes(void)
+{
+	writes(0, "buffered writes");
+	writes(O_DIRECT, "direct writes");
+}
+
+static void all_pieces(void)
+{
+	pieces(0, "buffered pieces");
+	pieces(O_DIRECT, "direct pieces");
+}
+
+static const struct {
+	const char *name;
+	void (*fn)(void);
+} subjects[] = { { "tails", tails }, { "reads", all_reads }, { "writes", all_writes }, { "pieces", all_pieces }, { "appends", appends }, { "maps", maps },
+	       { "races", races } };
+
 int main(int argc, char **argv)
 {
+	unsigned done = 0;
+
 	if (argc < 3) {
-		fprintf(stderr, "usage: pages FOLDER BACKING [SEED]\n");
+		fprintf(stderr, "usage: pages FOLDER BACKING [SEED [SUBJECT]]\n");
 		return 2;
 	}
 	setvbuf(stdout, NULL, _IOLBF, 0);
@@ -373,15 +451,12 @@ int main(int argc, char **argv)
 	if (argc > 3)
 		seed = strtoull(argv[3], NULL, 0) | 1;
 	model = memory(BIG + PAGE);
-	tails();
-	reads(0, 3000001, "buffered reads");
-	reads(O_DIRECT, 3u << 20, "direct reads");
-	reads(O_DIRECT, 70001, "direct reads");
-	writes(0, "buffered writes");
-	writes(O_DIRECT, "direct writes");
-	pieces(0, "buffered pieces");
-	pieces(O_DIRECT, "direct pieces");
-	appends();
-	maps();
+	for (unsigned n = 0; n < sizeof(subjects) / sizeof(subjects[0]); n++)
+		if (argc < 5 ? subjects[n].fn != races : strcmp(argv[4], subjects[n].name) == 0) {
+			subjects[n].fn();
+			done++;
+		}
+	if (!done)
+		die("no subject %s", argv[4]);
 	return 0;
 }
