@@ -284,6 +284,9 @@ void op_setattr(struct request *r, uint64_t nodeid, const struct fuse_setattr_in
 	if (!request_inode(r, nodeid))
 		return;
 	setattr_args(&s->args, in);
+	/* with writeback the kernel sends its own times along, which only the owner may set: the truncation itself makes new ones */
+	if (in->valid & FATTR_SIZE && r->in->uid != 0)
+		s->args.valid &= ~(unsigned)SETATTR_TIMES;
 	s->creds = setattr_creds(r, in);
 	if (s->args.size > INT64_MAX) {
 		request_reply_err(r, -EFBIG);
