@@ -295,7 +295,8 @@ static void make_copy(struct call *c)
 
 	say(c, " %u@%lld %u@%lld %zu flags %u own %d %d", in, (long long)from, out, (long long)to, size, flags, own_from, own_to);
 	/* a copy is not held to the alignment of O_DIRECT, and the largest position is FUSE's: LIMITS */
-	if (from > 1LL << 41 || to > 1LL << 41 || is_direct(slot_fd(c, in)) || is_direct(slot_fd(c, out)) || !may_grow(slot_fd(c, out), own_to ? -1 : 0) || member_write(c, slot_fd(c, out)))
+	if (from > 1LL << 41 || to > 1LL << 41 || is_direct(slot_fd(c, in)) || is_direct(slot_fd(c, out)) ||
+	    !may_grow(slot_fd(c, out), own_to ? -1 : 0) || member_write(c, slot_fd(c, out)))
 		return;
 	watch_out(c, slot_fd(c, out));
 	n = copy_file_range(slot_fd(c, in), own_from ? NULL : &from, slot_fd(c, out), own_to ? NULL : &to, size, flags);
