@@ -31,7 +31,7 @@ void extent_sum_add(struct extent_sum *s, const struct fiemap_extent *e);
  * file_check() - fill in @ret for the file open as @fd
  * @cow: the filesystem may write a block elsewhere (xfs): then its count of blocks must be that of its extents,
  *       because blocks that wait to take over a copied one are in the first only
- * Thread: worker; may read extents from the disk.
+ * Thread: any that may wait: it may read extents from the disk.
  * Return: 0, good or not; -errno of a call that failed: not good
  */
 int file_check(int fd, bool cow, struct proof_extents *ret);

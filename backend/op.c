@@ -327,7 +327,7 @@ const struct op_row op_table[OP_KINDS_COUNT] = {
 	ROW_INLINE(NAME_TO_HANDLE, -1, 0, NULL, sysop_name_to_handle),
 	ROW_WORKER(OPEN_BY_HANDLE, OPT_RETRY | OPT_QUICK, sysop_open_by_handle),
 	/* reads extents that are not in memory */
-	ROW_WORKER(CHECK_FILE, 0, sysop_check_file),
+	ROW_WORKER(CHECK_FILE, OPT_QUICK, sysop_check_file),
 	/* wait for the disk, for those who do not have to then */
 	ROW_WORKER(NAMES_READ, 0, sysop_names_read),
 	ROW_WORKER(NAMES_LOOK, 0, sysop_names_look),

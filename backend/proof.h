@@ -60,6 +60,7 @@ struct proof_extents {
 	bool good;                   /* nothing in it speaks against a proof */
 	uint64_t size;               /* bytes */
 	uint64_t blocks;             /* of 512 bytes, as statx counts them */
+	uint64_t map;                /* a hash of where each extent lies: another one, another place */
 	unsigned count;
 	struct proof_range range[PROOF_RANGES_MAX]; /* written, unshared; in order, not touching */
 };

@@ -3,7 +3,7 @@
  * sync_call.c - one fsync or fdatasync, step by step.
  *
  *   decide -+- not proven:  [statx] -> OP_FSYNC -> [look at the extents] -> answer
- *           +- proven:      [nothing to write: answer] write back and wait -> ticket -> FLUSH -> look again -> answer
+ *           +- proven:      [nothing to write: answer] write back and wait -> same blocks? -> ticket -> FLUSH -> look again -> answer
  *                                                                          \-> OP_FSYNC where something came between
  */
 #include <errno.h>
@@ -235,6 +235,50 @@ static void take_ticket(struct sync_call *c)
 	flush_request(&d->ns->flusher, &c->ticket);
 }
 
+static void compared(struct op *op)
+{
+	struct sync_call *c = op->owner;
+	struct proof *p = &c->dfile->proof;
+	struct proof saved;
+	bool valid, same;
+
+	dfile_lock(c->dfile, &saved);
+	valid = p->epoch == c->mark.epoch; /* else a change of ours has begun meanwhile */
+	same = op->res >= 0 && c->extents.good && p->extents.map == c->extents.map;
+	if (valid && !same)
+		proof_refuse(p, PROOF_SHARED); /* somebody moved its blocks, by a descriptor that we cannot know of */
+	dfile_unlock(c->dfile, &saved);
+	if (valid && same)
+		take_ticket(c);
+	else
+		kernel_sync(c, valid ? PROOF_SHARED : PROOF_BUSY);
+}
+
+/**
+ * compare() - whether the data that was written back lies where the durable metadata says
+ *
+ * A process that has had the file open in SOURCE since before it was watched can share its blocks (FICLONE, FIDEDUPERANGE) or
+ * move them (EXT4_IOC_MOVE_EXT) without an event, a time or a block more that would tell of it. The next overwrite then goes to
+ * other blocks, and the change of the map is in the journal's memory only.
+ */
+static void compare(struct sync_call *c)
+{
+	struct op *op;
+
+	/* these mistakes are to be found by the blocks that get lost */
+	if (c->durable->faults & (DURABILITY_FAULT_KEEP_PROOF | DURABILITY_FAULT_NO_WATCH)) {
+		take_ticket(c);
+		return;
+	}
+	op = sync_op(c, OP_CHECK_FILE, compared);
+	if (!op)
+		return;
+	op->arg = c->durable->fs.cow;
+	op->buf = &c->extents;
+	op->flags = OPF_QUICK;
+	ring_submit(op);
+}
+
 static void written_back(struct op *op)
 {
 	struct sync_call *c = op->owner;
@@ -251,7 +295,7 @@ static void written_back(struct op *op)
 	if (c->durable->faults & DURABILITY_FAULT_EARLY_FLUSH)
 		flush_done(c, &c->durable->flush); /* the mistake: the FLUSH came before this */
 	else
-		take_ticket(c);
+		compare(c);
 }
 
 /**

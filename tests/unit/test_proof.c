@@ -293,6 +293,17 @@ static void test_extents(void)
 	CHECK_EQ(out.range[1].start, 98304);
 	CHECK_EQ(out.range[1].end, 100000); /* not beyond the end */
 	CHECK_EQ(s.mapped_bytes, 8192 + 4 * 4096);
+	for (unsigned n = 0; n < 4; n++) { /* the map: the same extents again, then another place, length, state */
+		struct proof_extents one = { 0 }, two = { 0 };
+		struct extent_sum first = { .out = &one, .size = 100000 }, second = { .out = &two, .size = 100000 };
+		const struct fiemap_extent e = { .fe_physical = 4096, .fe_length = 8192, .fe_flags = FIEMAP_EXTENT_LAST };
+		const struct fiemap_extent other = { .fe_physical = n == 1 ? 8192 : 4096, .fe_length = n == 2 ? 4096 : 8192,
+						     .fe_flags = n == 3 ? FIEMAP_EXTENT_UNWRITTEN : 0 };
+
+		extent_sum_add(&first, &e);
+		extent_sum_add(&second, &other);
+		CHECK_EQ(one.map == two.map, n == 0);
+	}
 	for (size_t n = 0; n < sizeof(bad) / sizeof(bad[0]); n++) {
 		s = (struct extent_sum){ .out = &out, .size = 100000 };
 		add(&s, 0, 4096, bad[n]);
