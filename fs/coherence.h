@@ -57,7 +57,7 @@ bool coherence_check(struct mount *m, struct inode *i, const struct statx *stx, 
 enum inode_data coherence_data_check(struct mount *m, struct inode *i, const struct statx *stx, uint32_t seq, bool waits);
 /** coherence_drop() - drop the pages of @nodeid, then post n->post to @ring. @n lives until then. Thread: any. */
 void coherence_drop(struct mount *m, uint64_t nodeid, struct ring *ring, struct notification *n);
-/** coherence_drop_range() - the same for @len bytes (above 0) at @off. Thread: any. */
+/** coherence_drop_range() - the same for @len bytes at @off; 0: to the end. Pages not written back are written back first. Thread: any. */
 void coherence_drop_range(struct mount *m, uint64_t nodeid, uint64_t off, uint64_t len, struct ring *ring, struct notification *n);
 /** coherence_change_begin() - the request is about to change the data of @i, open as @fd. */
 void coherence_change_begin(struct request *r, struct inode *i, int fd);

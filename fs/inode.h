@@ -33,9 +33,10 @@
 #define INODE_ROOT 1u
 /** Longest file handle kept in the record itself (ext4 8, xfs and tmpfs 12, btrfs 20 bytes). */
 #define INODE_HANDLE_INLINE 20u
-/** struct inode, told: pages (it was open in a way that fills the page cache); a mode with setuid or setgid. */
+/** struct inode, told: pages (it was open in a way that fills the page cache); a mode with setuid or setgid; pages that it may not have written back. */
 #define INODE_TOLD_PAGES 1u
 #define INODE_TOLD_SPECIAL 2u
+#define INODE_TOLD_DIRTY 4u
 /** MAX_HANDLE_SZ of the kernel (include/linux/exportfs.h). */
 #define INODE_HANDLE_MAX 128u
 
@@ -249,6 +250,10 @@ bool inode_mode_ended(struct inode *i);
 bool inode_cached(struct inode_table *t, struct inode *i);
 /** inode_opens() - open handles. */
 uint32_t inode_opens(struct inode_table *t, struct inode *i);
+/** inode_dirty_set() - an open handle, counted already, lets the kernel hold data that we have not been sent, until all are closed. Thread: any. */
+void inode_dirty_set(struct inode *i);
+/** inode_dirty() - whether it may hold some. Thread: any. */
+bool inode_dirty(const struct inode *i);
 
 struct inode_table_stats {
 	uint64_t inodes, inodes_max, kept, fds, memory_bytes; /* kept: of inodes, those that the kernel has forgotten */

@@ -164,6 +164,16 @@ uint32_t inode_opens(struct inode_table *t, struct inode *i)
 	return atomic_load_explicit(&i->opens, memory_order_acquire);
 }
 
+void inode_dirty_set(struct inode *i)
+{
+	atomic_fetch_or(&i->told, INODE_TOLD_DIRTY);
+}
+
+bool inode_dirty(const struct inode *i)
+{
+	return atomic_load(&i->told) & INODE_TOLD_DIRTY;
+}
+
 void inode_mode_told(struct inode *i, uint16_t mode)
 {
 	if (S_ISREG(mode) && mode & (S_ISUID | S_ISGID))

@@ -165,6 +165,8 @@ void inode_open_count(struct inode_table *t, struct inode *i, int delta)
 {
 	pthread_mutex_lock(&t->lock);
 	i->opens = (uint32_t)((int32_t)i->opens + delta);
+	if (!i->opens)
+		atomic_fetch_and(&i->told, (uint8_t)~INODE_TOLD_DIRTY); /* the kernel writes back at close(2) and munmap(2), before RELEASE */
 	lru_update(t, i);
 	pthread_mutex_unlock(&t->lock);
 }

@@ -62,6 +62,11 @@ void op_fallocate(struct request *r, uint64_t nodeid, const struct fuse_fallocat
 	fallocate_submit(r);
 }
 
+struct lseek_state {
+	uint64_t off;
+	uint32_t whence;
+};
+
 static void lseek_done(struct op *op)
 {
 	struct request *r = op->owner;
@@ -72,23 +77,45 @@ static void lseek_done(struct op *op)
 		request_reply_lseek(r, op->res);
 }
 
+static void lseek_submit(struct request *r)
+{
+	const struct lseek_state *s = REQUEST_STATE(r, struct lseek_state);
+	struct op *op = request_op(r, OP_LSEEK, lseek_done);
+
+	if (!op)
+		return;
+	op->fd = r->handle->file.fd;
+	op->off = s->off;
+	op->arg = s->whence;
+	ring_submit(op);
+}
+
+static void lseek_written_back(struct ring_post *p)
+{
+	lseek_submit((struct request *)(void *)((char *)p - offsetof(struct request, notification.post)));
+}
+
+/*
+ * The kernel's FUSE asks for data and holes without writing back first what it holds itself (fs/fuse/file.c, fuse_lseek()): pages that a
+ * mapping has stored to, and all that is written with writeback, would be holes, and cp(1) would leave them out. Dropping pages
+ * writes them back (fuse_launder_folio()). No deadlock: fuse_file_llseek() holds the inode's lock, so that no write of a
+ * caller is under way, and neither reads nor writes of pages that are written back wait for the notifier.
+ */
 void op_lseek(struct request *r, uint64_t nodeid, uint64_t fh, uint64_t off, int whence)
 {
-	struct op *op;
-
 	if (!request_file(r, nodeid, fh))
 		return;
 	if (whence != SEEK_DATA && whence != SEEK_HOLE) {
 		request_reply_err(r, -EINVAL); /* the others are the kernel's own */
 		return;
 	}
-	op = request_op(r, OP_LSEEK, lseek_done);
-	if (!op)
+	*REQUEST_STATE(r, struct lseek_state) = (struct lseek_state){ .off = off, .whence = (uint32_t)whence };
+	if (off > INT64_MAX || !inode_dirty(r->inode) || passthrough_serves(r->mount, r->inode)) {
+		lseek_submit(r);
 		return;
-	op->fd = r->handle->file.fd;
-	op->off = off;
-	op->arg = (uint32_t)whence;
-	ring_submit(op);
+	}
+	r->notification.post.fn = lseek_written_back;
+	coherence_drop_range(r->mount, inode_nodeid(r->inode), off, 0, r->thread->ring, &r->notification);
 }
 
 /* ---- copy ---------------------------------------------------------------------------------- */

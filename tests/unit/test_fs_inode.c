@@ -350,7 +350,12 @@ static void test_open_pins(void)
 
 	inode_open_count(t, i, 1);
 	CHECK_EQ(inode_fd_evict(t), -1); /* without file handles an open file keeps its descriptor */
+	inode_dirty_set(i);
+	inode_open_count(t, i, 1);
 	inode_open_count(t, i, -1);
+	CHECK(inode_dirty(i)); /* until all are closed: it is not known by which the pages were changed */
+	inode_open_count(t, i, -1);
+	CHECK(!inode_dirty(i));
 	CHECK_EQ(inode_fd_evict(t), fd);
 	(void)close(fd);
 	inode_table_destroy(t);

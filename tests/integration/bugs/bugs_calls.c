@@ -25,7 +25,7 @@
 static const char *const names[] = { "status_zero", "status_bad", "foreground", "unmount_lost", "abort_lost", "words_lost",
 				     "statistics_lost", "start_line_lost", "watch_lost", "submounts_lost",
 				     "kick_lost", "sync_on_the_spot", "class_kept", "restless", "ends_dirty", "around_empty", "around_flip",
-				     "attributes_kept" };
+				     "attributes_kept", "pages_kept" };
 
 static bool is(const char *name)
 {
@@ -68,6 +68,14 @@ void __wrap_coherence_drop_attributes(struct mount *m, uint64_t nodeid, struct r
 void __wrap_coherence_drop_attributes(struct mount *m, uint64_t nodeid, struct ring *ring, struct notification *n)
 {
 	__real_coherence_drop_attributes(m, is("attributes_kept") ? UINT64_MAX : nodeid, ring, n);
+}
+
+/* pages_kept: the same for some pages of a file. */
+void __real_coherence_drop_range(struct mount *m, uint64_t nodeid, uint64_t off, uint64_t len, struct ring *ring, struct notification *n);
+void __wrap_coherence_drop_range(struct mount *m, uint64_t nodeid, uint64_t off, uint64_t len, struct ring *ring, struct notification *n);
+void __wrap_coherence_drop_range(struct mount *m, uint64_t nodeid, uint64_t off, uint64_t len, struct ring *ring, struct notification *n)
+{
+	__real_coherence_drop_range(m, is("pages_kept") ? UINT64_MAX : nodeid, off, len, ring, n);
 }
 
 int __real_ring_wait(struct ring *r, bool sleep);
