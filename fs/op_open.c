@@ -116,8 +116,7 @@ static struct handle *make_handle(struct request *r, struct open_state *s, struc
 	handle_publish(m->handles, h, i);
 	atomic_fetch_add(&m->server->budget.used, h->has_direct ? 2 : 1);
 	inode_open_count(m->inodes, i, 1);
-	/* pages that shared mappings store to, or all writes */
-	if ((s->flags & O_ACCMODE) == O_RDWR || (h->writable && m->server->opt.writeback))
+	if ((s->flags & O_ACCMODE) == O_RDWR || (h->writable && m->server->opt.writeback)) /* shared mappings, or all writes */
 		inode_dirty_set(i);
 	return h;
 }
