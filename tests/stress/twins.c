@@ -35,7 +35,7 @@ struct run {
 	const char *mount, *source, *twin;
 	uint64_t seed;
 	unsigned steps_count, check_every, roles_mask;
-	bool verbose, reduce, kernel_io, coarse, in_memory;
+	bool verbose, reduce, kernel_io, writeback, coarse, in_memory;
 	double deadline;
 	uint8_t *wanted; /* per step */
 	struct shared *shared;
@@ -191,6 +191,7 @@ static void start(struct process *p, struct run *r, enum role role, const int to
 		a.role = role;
 		a.seed = r->seed;
 		a.kernel_io = r->kernel_io;
+		a.writeback = r->writeback;
 		a.coarse = r->coarse;
 		a.in_memory = r->in_memory;
 		memset(a.slot, 0xff, sizeof(a.slot));
@@ -291,14 +292,14 @@ static int steps(struct run *r, struct process *p, const int parent[SIDES], int 
 			printf("%u %s\n", n, s->text[0].s);
 		ret = differ(r, n);
 		if (!ret && r->check_every && n % r->check_every == 0) {
-			ret = tree_compare(parent[0], parent[1], source, s->why, sizeof(s->why));
+			ret = tree_compare(parent[0], parent[1], source, r->writeback, s->why, sizeof(s->why));
 			if (ret)
 				snprintf(s->signature, sizeof(s->signature), "tree");
 		}
 		if (ret)
 			return ret;
 	}
-	if (tree_compare(parent[0], parent[1], source, s->why, sizeof(s->why))) {
+	if (tree_compare(parent[0], parent[1], source, r->writeback, s->why, sizeof(s->why))) {
 		snprintf(s->signature, sizeof(s->signature), "tree");
 		return FAILED;
 	}
@@ -316,7 +317,7 @@ static void run_child(struct run *r)
 	signal(SIGPIPE, SIG_IGN);
 	top[0] = make_top(r->mount, r->number, "work", &parent[0]);
 	top[1] = make_top(r->twin, r->number, "work", &parent[1]);
-	r->coarse = is_coarse(top[1]);
+	r->coarse = r->writeback || is_coarse(top[1]);
 	r->in_memory = !fstatfs(top[1], &fs) && fs.f_type == TMPFS_MAGIC;
 	snprintf(path, sizeof(path), "%s/twins.%d.%d", r->source, (int)getppid(), r->number);
 	source = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
@@ -325,7 +326,7 @@ static void run_child(struct run *r)
 	for (unsigned role = 0; role < ROLE_COUNT; role++)
 		if (r->roles_mask >> role & 1)
 			start(&p[role], r, role, top, mailbox);
-	if (r->coarse)
+	if (r->coarse && !r->writeback)
 		printf("twins: changes of times are not compared: the clock of files is coarse here\n");
 	ret = steps(r, p, parent, source);
 	for (unsigned role = 0; role < ROLE_COUNT; role++) {
@@ -411,15 +412,15 @@ static void reduce(struct run *r)
 	printf("%s\n", r->shared->why);
 }
 
-static const char usage[] = "usage: twins [-S SEED] [-N STEPS] [-T SECONDS] [-C CHECK-EVERY] [-R ROLES-MASK] [-v] [-m] [-k] MOUNT SOURCE TWIN\n"
-			    "MOUNT shows SOURCE; TWIN is a directory on the same filesystem as SOURCE. -m: which steps a difference needs; -k: io=kernel\n";
+static const char usage[] = "usage: twins [-S SEED] [-N STEPS] [-T SECONDS] [-C CHECK-EVERY] [-R ROLES-MASK] [-v] [-m] [-k] [-w] MOUNT SOURCE TWIN\n"
+			    "MOUNT shows SOURCE; TWIN is a directory on the same filesystem as SOURCE. -m: which steps a difference needs; -k: io=kernel; -w: writeback (no times)\n";
 
 int main(int argc, char **argv)
 {
 	struct run r = { .seed = 1, .steps_count = 3000, .check_every = 50, .roles_mask = (1U << ROLE_COUNT) - 1 };
 	int opt, ret;
 
-	while ((opt = getopt(argc, argv, "S:N:T:C:R:vmk")) != -1) {
+	while ((opt = getopt(argc, argv, "S:N:T:C:R:vmkw")) != -1) {
 		switch (opt) {
 		case 'S': r.seed = stress_number("-S", optarg, 0, UINT64_MAX); break;
 		case 'N': r.steps_count = (unsigned)stress_number("-N", optarg, 1, UINT32_MAX); break;
@@ -428,6 +429,7 @@ int main(int argc, char **argv)
 		case 'R': r.roles_mask = (unsigned)stress_number("-R", optarg, 1, (1U << ROLE_COUNT) - 1); break;
 		case 'v': r.verbose = true; break;
 		case 'k': r.kernel_io = true; break;
+		case 'w': r.writeback = true; break;
 		case 'm': r.reduce = true; break;
 		default: fputs(usage, stderr); return EXIT_USAGE;
 		}

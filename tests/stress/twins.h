@@ -42,6 +42,7 @@ struct actor {
 	uint64_t seed;
 	bool in_memory; /* tmpfs */
 	bool coarse;    /* times may stay as they are at a change */
+	bool writeback; /* -w: the mount has writeback, times are the kernel's own */
 	bool kernel_io; /* -k: the mount has io=kernel, which ends setuid and setgid for root, too (LIMITS) */
 };
 
@@ -105,7 +106,7 @@ extern const struct op ops_open[], ops_data[], ops_space[], ops_map[], ops_names
 void watch_fd(struct call *c, int fd);
 void watch_path(struct call *c, int dir, const char *path);
 
-/** tree_compare() - both trees, and the mount's with its source's: 0 the same, 1 not, and why in @why. */
-int tree_compare(int mount, int twin, int source, char *why, size_t why_size);
+/** tree_compare() - both trees, and the mount's with its source's: 0 the same, 1 not, and why in @why. @writeback: no times, files are synced first. */
+int tree_compare(int mount, int twin, int source, bool writeback, char *why, size_t why_size);
 
 #endif

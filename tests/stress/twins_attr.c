@@ -95,6 +95,8 @@ static void say_times(struct call *c, const struct stat *st, bool read_time)
 
 	if (read_time && (st->st_atim.tv_sec < now - 100000 || st->st_atim.tv_sec > now + 100000))
 		say(c, " a %lld.%ld", (long long)st->st_atim.tv_sec, st->st_atim.tv_nsec);
+	if (c->a->writeback) /* the kernel keeps what it was given, the filesystem what it has room for */
+		return;
 	if (st->st_mtim.tv_sec < now - 100000 || st->st_mtim.tv_sec > now + 100000)
 		say(c, " m %lld.%ld", (long long)st->st_mtim.tv_sec, st->st_mtim.tv_nsec);
 }

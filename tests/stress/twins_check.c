@@ -77,6 +77,7 @@ struct tree {
 	char *line[LINES];
 	unsigned lines;
 	bool exact; /* the same files seen twice: numbers and times are compared as well */
+	bool writeback; /* but times: they are the kernel's own; and files are synced */
 	ino_t inode[LINES];
 };
 
@@ -165,6 +166,8 @@ static void add_file(struct tree *t, int top, const char *path, const struct sta
 	snprintf(full, sizeof(full), "/proc/self/fd/%d/%s", top, path);
 	if (S_ISREG(st->st_mode)) {
 		fd = open(full, O_RDONLY | O_CLOEXEC);
+		if (fd >= 0 && t->writeback)
+			(void)fsync(fd); /* what failed shows in the data */
 		sum = fd < 0 ? (uint64_t)-errno : content(fd, st->st_size);
 		if (fd >= 0)
 			close(fd);
@@ -181,7 +184,7 @@ static void add_file(struct tree *t, int top, const char *path, const struct sta
 	    major(st->st_rdev), minor(st->st_rdev),
 	    (unsigned long long)sum, target, first);
 	/* opening wrote back what mappings had stored, which moves the times on the mount: in the kernel's FUSE they move then, not at the store */
-	if (t->exact && !fstatat(top, path, &now, AT_SYMLINK_NOFOLLOW))
+	if (t->exact && !t->writeback && !fstatat(top, path, &now, AT_SYMLINK_NOFOLLOW))
 		add(t, "%s ino %llu mtime %lld.%09ld ctime %lld.%09ld", path, (unsigned long long)now.st_ino, (long long)now.st_mtim.tv_sec,
 		    now.st_mtim.tv_nsec, (long long)now.st_ctim.tv_sec, now.st_ctim.tv_nsec);
 	add_xattrs(t, path, full);
@@ -219,10 +222,11 @@ static void add_dir(struct tree *t, int top, const char *path, unsigned depth)
 	}
 }
 
-static void read_tree(struct tree *t, int top, bool exact)
+static void read_tree(struct tree *t, int top, bool exact, bool writeback)
 {
 	memset(t, 0, sizeof(*t));
 	t->exact = exact;
+	t->writeback = writeback;
 	add_dir(t, top, ".", 0);
 }
 
@@ -246,15 +250,15 @@ static int compare(struct tree *a, struct tree *b, const char *what, char *why, 
 	return ret;
 }
 
-int tree_compare(int mount, int twin, int source, char *why, size_t why_size)
+int tree_compare(int mount, int twin, int source, bool writeback, char *why, size_t why_size)
 {
 	static struct tree a, b;
 
-	read_tree(&a, mount, false);
-	read_tree(&b, twin, false);
+	read_tree(&a, mount, false, false); /* without a sync: data that the kernel still has must be seen */
+	read_tree(&b, twin, false, false);
 	if (compare(&a, &b, "plain directory", why, why_size))
 		return 1;
-	read_tree(&a, mount, true);
-	read_tree(&b, source, true);
+	read_tree(&a, mount, true, writeback);
+	read_tree(&b, source, true, writeback);
 	return compare(&a, &b, "source", why, why_size);
 }

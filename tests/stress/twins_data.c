@@ -48,6 +48,9 @@ static bool cut_again(int fd, off_t offset, size_t size, int rwf)
 
 	if (flags < 0 || !(flags & O_DIRECT) || fstat(fd, &st))
 		return false;
+	/* one that is refused for its alignment has ended capabilities where the kernel has pages of the file (fuse_cache_write_iter()): LIMITS */
+	if (size & 511 && fgetxattr(fd, "security.capability", NULL, 0) > 0)
+		return true;
 	if (flags & O_APPEND || rwf & RWF_APPEND)
 		offset = st.st_size;
 	else if (offset == -1)
@@ -277,8 +280,9 @@ static void make_lseek(struct call *c)
 	int whence = (int)pick(c, 6), fd = slot_fd(c, slot);
 	off_t offset = pick_offset(c);
 
+	/* A hole that was mapped is data in memory, and which blocks write-back allocates is its affair. */
 	/* The largest position of a file (also for sendfile), and SEEK_END and SEEK_DATA of a directory, are FUSE's own: LIMITS */
-	if (offset > 1LL << 41 || is_kind(fd, NULL, S_IFDIR) || (whence >= SEEK_DATA && c->a->in_memory)) /* a hole that was mapped is data there */
+	if (offset > 1LL << 41 || is_kind(fd, NULL, S_IFDIR) || (whence >= SEEK_DATA && (c->a->in_memory || c->a->writeback)))
 		return;
 	say(c, " %u %lld %d", slot, (long long)offset, whence);
 	say_result(c, lseek(fd, offset, whence));
@@ -312,7 +316,9 @@ static void make_sendfile(struct call *c)
 	bool own = chance(c, 30);
 
 	say(c, " %u@%lld %u %zu", in, own ? -1 : (long long)from, out, size);
-	if (from > 1LL << 41 || lseek(slot_fd(c, in), 0, SEEK_CUR) > 1LL << 41 || !may_grow(slot_fd(c, out), -1) || is_kind(slot_fd(c, in), NULL, S_IFIFO) ||
+	/* and where a directory's position stands after a failed call is FUSE's: LIMITS */
+	if (from > 1LL << 41 || lseek(slot_fd(c, in), 0, SEEK_CUR) > 1LL << 41 || is_kind(slot_fd(c, in), NULL, S_IFDIR) ||
+	    !may_grow(slot_fd(c, out), -1) || is_kind(slot_fd(c, in), NULL, S_IFIFO) ||
 	    same_file(slot_fd(c, in), slot_fd(c, out)) || member_write(c, slot_fd(c, out)) || cut_again(slot_fd(c, out), -1, size, 0))
 		return;
 	watch_out(c, slot_fd(c, out));
