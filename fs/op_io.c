@@ -267,7 +267,8 @@ static void write_done(struct op *op)
 	}
 	write_early(r, s->in->offset, s->done);
 	if (!write_beside_pages(r, s->in) || !s->done) {
-		if (s->in->write_flags & FUSE_WRITE_KILL_SUIDGID)
+		/* a write-back is not to wait for the notifier, which may wait for it (op_lseek()); the kernel sets no such flag there */
+		if (s->in->write_flags & FUSE_WRITE_KILL_SUIDGID && !(s->in->write_flags & FUSE_WRITE_CACHE))
 			coherence_mode_ended(r, r->inode, write_answer);
 		else
 			write_answer(r);
