@@ -114,6 +114,19 @@ static void looked(struct op *op)
 	settle(c, op->res < 0 ? NULL : &c->extents);
 }
 
+/** look_at_file() - at the file's extents, into c->extents; @flags: OPF_ */
+static void look_at_file(struct sync_call *c, unsigned flags, op_done_fn done)
+{
+	struct op *op = sync_op(c, OP_CHECK_FILE, done);
+
+	if (!op)
+		return;
+	op->arg = c->durable->fs.cow;
+	op->buf = &c->extents;
+	op->flags = (uint16_t)flags;
+	ring_submit(op);
+}
+
 static void kernel_synced(struct op *op)
 {
 	struct sync_call *c = op->owner;
@@ -134,12 +147,7 @@ static void kernel_synced(struct op *op)
 		return;
 	}
 	atomic_fetch_add_explicit(&c->durable->looks, 1, memory_order_relaxed);
-	op = sync_op(c, OP_CHECK_FILE, looked);
-	if (!op)
-		return;
-	op->arg = c->durable->fs.cow;
-	op->buf = &c->extents;
-	ring_submit(op);
+	look_at_file(c, 0, looked);
 }
 
 static void kernel_sync(struct sync_call *c, enum proof_reason reason)
@@ -263,20 +271,12 @@ static void compared(struct op *op)
  */
 static void compare(struct sync_call *c)
 {
-	struct op *op;
-
 	/* these mistakes are to be found by the blocks that get lost */
 	if (c->durable->faults & (DURABILITY_FAULT_KEEP_PROOF | DURABILITY_FAULT_NO_WATCH)) {
 		take_ticket(c);
 		return;
 	}
-	op = sync_op(c, OP_CHECK_FILE, compared);
-	if (!op)
-		return;
-	op->arg = c->durable->fs.cow;
-	op->buf = &c->extents;
-	op->flags = OPF_QUICK;
-	ring_submit(op);
+	look_at_file(c, OPF_QUICK, compared);
 }
 
 static void written_back(struct op *op)
