@@ -69,7 +69,7 @@ int uring_entry_add(struct uring_channel *u, struct uring_queue *q)
 	return 0;
 }
 
-void uring_entry_drop(struct uring_entry *e)
+void uring_entry_uncount(struct uring_entry *e)
 {
 	struct server_thread *t = e->r->thread;
 	struct uring_entry **at = &e->uring->entries;
@@ -81,6 +81,13 @@ void uring_entry_drop(struct uring_entry *e)
 	if (e->queue->guest)
 		atomic_fetch_sub_explicit(&t->share.guests, 1, memory_order_relaxed);
 	atomic_store_explicit(&t->uring_entries, stats_get(&t->uring_entries) - 1, memory_order_relaxed);
+}
+
+void uring_entry_drop(struct uring_entry *e)
+{
+	struct server_thread *t = e->r->thread;
+
+	uring_entry_uncount(e);
 	if (e->op) /* one that has come from another thread, too late, has none */
 		ring_op_put(e->op);
 	request_pool_unkeep(e->r);

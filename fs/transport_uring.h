@@ -161,6 +161,8 @@ void uring_command(struct op *op, struct uring_channel *u, uint32_t command, str
 
 /** uring_entry_add() - a new entry of @q, in our hands. Thread: owner. Return 0; -EAGAIN no op left; -ENOMEM. */
 int uring_entry_add(struct uring_channel *u, struct uring_queue *q);
+/** uring_entry_uncount() - @e is no longer one of its thread and its queue; it is freed, or goes to another thread. Thread: owner. */
+void uring_entry_uncount(struct uring_entry *e);
 /** uring_entry_drop() - free an entry that the kernel does not hold. Thread: owner. */
 void uring_entry_drop(struct uring_entry *e);
 /** uring_entry_register() - give a new entry to the kernel. Thread: owner. */

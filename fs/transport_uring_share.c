@@ -47,18 +47,9 @@ static struct uring_queue *guest_queue(struct uring_channel *u, unsigned qid)
 /** leave() - @e is no longer this thread's. */
 static void leave(struct uring_entry *e)
 {
-	struct server_thread *t = e->r->thread;
-	struct uring_entry **at = &e->uring->entries;
-
-	while (*at != e)
-		at = &(*at)->next;
-	*at = e->next;
-	e->queue->entries--;
 	if (!e->queue->guest)
 		e->queue->lent++;
-	else
-		atomic_fetch_sub_explicit(&t->share.guests, 1, memory_order_relaxed);
-	atomic_store_explicit(&t->uring_entries, stats_get(&t->uring_entries) - 1, memory_order_relaxed);
+	uring_entry_uncount(e);
 	ring_op_put(e->op);
 	e->op = NULL;
 	request_pool_leave(e->r);
