@@ -135,11 +135,17 @@ void coherence_drop_attributes(struct mount *m, uint64_t nodeid, struct ring *ri
 	coherence_drop_range(m, nodeid, UINT64_MAX, 0, ring, item); /* before the start of the file: no pages */
 }
 
-static void mode_told(struct ring_post *p)
+static void notified(struct ring_post *p)
 {
 	struct request *r = (struct request *)(void *)((char *)p - offsetof(struct request, notification.post));
 
 	r->next(r);
+}
+
+void coherence_then(struct request *r, void (*next)(struct request *r))
+{
+	r->next = next;
+	r->notification.post.fn = notified;
 }
 
 void coherence_mode_ended(struct request *r, struct inode *i, void (*next)(struct request *r))
@@ -148,8 +154,7 @@ void coherence_mode_ended(struct request *r, struct inode *i, void (*next)(struc
 		next(r);
 		return;
 	}
-	r->next = next;
-	r->notification.post.fn = mode_told;
+	coherence_then(r, next);
 	coherence_drop_attributes(r->mount, inode_nodeid(i), r->thread->ring, &r->notification);
 }
 

@@ -75,6 +75,8 @@ void coherence_change_end(struct request *r);
  */
 void coherence_drop_attributes(struct mount *m, uint64_t nodeid, struct ring *ring, struct notification *n);
 
+/** coherence_then() - @next is called when the notification of @r, which is sent right after this, has been. Thread: the request's; r->next is used. */
+void coherence_then(struct request *r, void (*next)(struct request *r));
 /**
  * coherence_mode_ended() - @next, now or when the kernel has heard that setuid and setgid of @i, which it may hold, have ended
  * Thread: the request's; @next is called there, r->next is used.

@@ -235,7 +235,7 @@ bool inode_change_alone(struct inode_table *t, struct inode *i, uint32_t *ret_se
  */
 bool inode_change_end(struct inode_table *t, struct inode *i, const struct statx *stx, uint32_t seq);
 /** inode_cached_set() - from now on the kernel may hold pages of it. Thread: any. */
-void inode_cached_set(struct inode_table *t, struct inode *i);
+void inode_cached_set(struct inode *i);
 /**
  * inode_mode_told() - the kernel is about to be told that this is the mode
  * inode_mode_ended() - whether it has been told of setuid or setgid since this was last asked: they have ended now
@@ -247,7 +247,7 @@ void inode_cached_set(struct inode_table *t, struct inode *i);
 void inode_mode_told(struct inode *i, uint16_t mode);
 bool inode_mode_ended(struct inode *i);
 /** inode_cached() - whether it may, but for those of mappings made by openers with O_DIRECT. Thread: any. */
-bool inode_cached(struct inode_table *t, struct inode *i);
+bool inode_cached(const struct inode *i);
 /** inode_opens() - open handles. */
 uint32_t inode_opens(struct inode_table *t, struct inode *i);
 /** inode_dirty_set() - an open handle, counted already, lets the kernel hold data that we have not been sent, until all are closed. Thread: any. */

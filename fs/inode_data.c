@@ -185,14 +185,12 @@ bool inode_mode_ended(struct inode *i)
 	return atomic_load_explicit(&i->told, memory_order_relaxed) & INODE_TOLD_SPECIAL && atomic_fetch_and(&i->told, (uint8_t)~INODE_TOLD_SPECIAL) & INODE_TOLD_SPECIAL;
 }
 
-void inode_cached_set(struct inode_table *t, struct inode *i)
+void inode_cached_set(struct inode *i)
 {
-	(void)t;
 	atomic_fetch_or(&i->told, INODE_TOLD_PAGES);
 }
 
-bool inode_cached(struct inode_table *t, struct inode *i)
+bool inode_cached(const struct inode *i)
 {
-	(void)t; /* asked with every write: no lock for it */
 	return atomic_load(&i->told) & INODE_TOLD_PAGES;
 }

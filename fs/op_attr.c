@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* op_attr.c - attributes are read and set. */
 #include <errno.h>
-#include <stddef.h>
 #include <sys/sysmacros.h>
 
 #include "fs/child.h"
@@ -38,13 +37,6 @@ static void stat_start(struct request *r, op_done_fn done)
 	ring_submit(op);
 }
 
-static void dropped(struct ring_post *p)
-{
-	struct request *r = (struct request *)(void *)((char *)p - offsetof(struct request, notification.post));
-
-	r->next(r);
-}
-
 /** attr_answer() - call @next now, or, when somebody else has changed the data, after the kernel has dropped its pages. */
 static void attr_answer(struct request *r, void (*next)(struct request *r))
 {
@@ -54,8 +46,7 @@ static void attr_answer(struct request *r, void (*next)(struct request *r))
 		next(r);
 		return;
 	}
-	r->next = next;
-	r->notification.post.fn = dropped;
+	coherence_then(r, next);
 	coherence_drop(r->mount, inode_nodeid(r->inode), r->thread->ring, &r->notification);
 }
 

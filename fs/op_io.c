@@ -186,7 +186,7 @@ static void write_submit(struct request *r);
  */
 static bool write_beside_pages(const struct request *r, const struct fuse_write_in *in)
 {
-	return r->handle->uncached && !(in->write_flags & FUSE_WRITE_CACHE) && inode_cached(r->mount->inodes, r->inode);
+	return r->handle->uncached && !(in->write_flags & FUSE_WRITE_CACHE) && inode_cached(r->inode);
 }
 
 static void write_answer(struct request *r)
@@ -195,11 +195,6 @@ static void write_answer(struct request *r)
 
 	stats_add(&r->thread->stats.zero_copy_bytes, s->in_slot ? s->done : 0);
 	request_reply_write(r, s->done);
-}
-
-static void write_dropped(struct ring_post *p)
-{
-	write_answer((struct request *)(void *)((char *)p - offsetof(struct request, notification.post)));
 }
 
 /** write_loaded() - what could not be written from the caller's pages is in our memory. */
@@ -274,7 +269,7 @@ static void write_done(struct op *op)
 			write_answer(r);
 		return;
 	}
-	r->notification.post.fn = write_dropped;
+	coherence_then(r, write_answer);
 	/* pages that were read while it was written must go before the writer may rely on it: op_open.c, past_cache(); with all attributes */
 	if (s->in->flags & O_APPEND) /* wherever that is */
 		coherence_drop(r->mount, inode_nodeid(r->inode), r->thread->ring, &r->notification);
@@ -371,7 +366,7 @@ void op_write(struct request *r, uint64_t nodeid, const char *buf, const struct 
 		return;
 	}
 	*REQUEST_STATE(r, struct write_state) = (struct write_state){ .buf = buf, .in = in, .in_slot = r->slot >= 0 };
-	if (!r->handle->uncached || inode_cached(r->mount->inodes, r->inode)) /* else there are no pages to watch over */
+	if (!r->handle->uncached || inode_cached(r->inode)) /* else there are no pages to watch over */
 		coherence_change_begin(r, r->inode, r->handle->file.fd);
 	durable_write_begin(r, in->offset, in->size, write_proof(r->handle, in));
 	write_submit(r);

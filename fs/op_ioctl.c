@@ -28,9 +28,8 @@ struct ioctl_state {
 	int64_t res;
 };
 
-static void ioctl_told(struct ring_post *p)
+static void ioctl_told(struct request *r)
 {
-	struct request *r = (struct request *)(void *)((char *)p - offsetof(struct request, notification.post));
 	const struct ioctl_state *s = REQUEST_STATE(r, struct ioctl_state);
 
 	if (s->res < 0)
@@ -56,7 +55,7 @@ static void ioctl_done(struct op *op)
 	 * failed: ext4 sets the flags that it has, and then refuses those that it has not (fs/ext4/ioctl.c, ext4_fileattr_set).
 	 */
 	s->res = op->res;
-	r->notification.post.fn = ioctl_told;
+	coherence_then(r, ioctl_told);
 	coherence_drop_attributes(r->mount, inode_nodeid(r->inode), r->thread->ring, &r->notification);
 }
 

@@ -142,7 +142,7 @@ static bool past_cache(const struct request *r, const struct open_state *s, stru
 	if (opt->direct_io || opt->cache == CACHE_NONE)
 		return true;
 	return s->flags & O_DIRECT && !opt->writeback && r->mount->init_flags & UAPI_FUSE_DIRECT_IO_ALLOW_MMAP &&
-	       !inode_cached(r->mount->inodes, i);
+	       !inode_cached(i);
 }
 
 /** cache_flags() - what the kernel may keep of file @i. */
@@ -157,7 +157,7 @@ static void cache_flags(struct request *r, struct fuse_file_info *fi, struct ino
 		fi->direct_io = past_cache(r, s, i);
 		fi->keep_cache = !fi->direct_io && i->type == S_IFREG && (opt->cache == CACHE_ALWAYS || opt->writeback || same_data);
 		if (!fi->direct_io && i->type == S_IFREG)
-			inode_cached_set(r->mount->inodes, i);
+			inode_cached_set(i);
 	}
 	s->uncached = fi->direct_io;
 	r->open_flags = UAPI_FOPEN_PARALLEL_DIRECT_WRITES;

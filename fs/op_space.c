@@ -15,6 +15,19 @@ struct space_state {
 	bool wide; /* of a copy: the answer has 64 bits */
 };
 
+/** space_done() - @op, which may have changed the data of @i, has ended: once more, or @told when the kernel knows */
+static void space_done(struct op *op, struct inode *i, void (*again)(struct request *r), void (*told)(struct request *r))
+{
+	struct request *r = op->owner;
+	struct space_state *s = REQUEST_STATE(r, struct space_state);
+
+	if (request_wait_for_space(r, op->res, &s->tries, again))
+		return;
+	coherence_change_end(r);
+	s->res = op->res;
+	coherence_mode_ended(r, i, told);
+}
+
 static void fallocate_submit(struct request *r);
 
 static void fallocate_told(struct request *r)
@@ -24,13 +37,9 @@ static void fallocate_told(struct request *r)
 
 static void fallocate_done(struct op *op)
 {
-	struct request *r = op->owner;
+	const struct request *r = op->owner;
 
-	if (request_wait_for_space(r, op->res, &REQUEST_STATE(r, struct space_state)->tries, fallocate_submit))
-		return;
-	coherence_change_end(r);
-	REQUEST_STATE(r, struct space_state)->res = op->res;
-	coherence_mode_ended(r, r->inode, fallocate_told);
+	space_done(op, r->inode, fallocate_submit, fallocate_told);
 }
 
 static void fallocate_submit(struct request *r)
@@ -90,11 +99,6 @@ static void lseek_submit(struct request *r)
 	ring_submit(op);
 }
 
-static void lseek_written_back(struct ring_post *p)
-{
-	lseek_submit((struct request *)(void *)((char *)p - offsetof(struct request, notification.post)));
-}
-
 /*
  * The kernel's FUSE asks for data and holes without writing back first what it holds itself (fs/fuse/file.c, fuse_lseek()): pages that a
  * mapping has stored to, and all that is written with writeback, would be holes, and cp(1) would leave them out. Dropping pages
@@ -114,7 +118,7 @@ void op_lseek(struct request *r, uint64_t nodeid, uint64_t fh, uint64_t off, int
 		lseek_submit(r);
 		return;
 	}
-	r->notification.post.fn = lseek_written_back;
+	coherence_then(r, lseek_submit);
 	coherence_drop_range(r->mount, inode_nodeid(r->inode), off, 0, r->thread->ring, &r->notification);
 }
 
@@ -137,13 +141,9 @@ static void copy_told(struct request *r)
 
 static void copy_done(struct op *op)
 {
-	struct request *r = op->owner;
+	const struct request *r = op->owner;
 
-	if (request_wait_for_space(r, op->res, &REQUEST_STATE(r, struct space_state)->tries, copy_submit))
-		return;
-	coherence_change_end(r);
-	REQUEST_STATE(r, struct space_state)->res = op->res;
-	coherence_mode_ended(r, r->inode2, copy_told);
+	space_done(op, r->inode2, copy_submit, copy_told);
 }
 
 static void copy_submit(struct request *r)

@@ -81,12 +81,14 @@ void write_early(struct request *r, uint64_t off, uint64_t len)
 	struct write_stream *s = &r->handle->stream;
 	uint64_t begun, end = off + len;
 
+	if (!may(r))
+		return;
 	if (atomic_exchange_explicit(&s->next, end, memory_order_relaxed) != off) {
 		atomic_store_explicit(&s->bytes, len, memory_order_relaxed);
 		atomic_store_explicit(&s->begun, off, memory_order_relaxed);
 		return;
 	}
-	if (atomic_fetch_add_explicit(&s->bytes, len, memory_order_relaxed) + len < STREAM_MIN || !may(r))
+	if (atomic_fetch_add_explicit(&s->bytes, len, memory_order_relaxed) + len < STREAM_MIN)
 		return;
 	atomic_store_explicit(&s->is_long, true, memory_order_relaxed);
 	begun = atomic_load_explicit(&s->begun, memory_order_relaxed);
