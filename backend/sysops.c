@@ -222,7 +222,10 @@ int64_t sysop_cancel(struct op *op)
 
 int64_t sysop_lseek(struct op *op)
 {
-	return errno_result(lseek(op->fd, (off_t)op->off, (int)op->arg));
+	off_t at = lseek(op->fd, (off_t)op->off, (int)op->arg);
+
+	/* no error, which is -1: btrfs's answer, one too far, where data ends with the last byte that a file can have */
+	return at < -1 ? INT64_MAX : errno_result(at);
 }
 
 int64_t sysop_copy_range(struct op *op)
