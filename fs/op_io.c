@@ -270,7 +270,7 @@ static void write_done(struct op *op)
 		return;
 	}
 	coherence_then(r, write_answer);
-	/* pages that were read while it was written must go before the writer may rely on it: op_open.c, past_cache(); with all attributes */
+	/* pages that were read while it was written must go before the writer may rely on it: open_file.c, past_cache(); with all attributes */
 	if (s->in->flags & O_APPEND) /* wherever that is */
 		coherence_drop(r->mount, inode_nodeid(r->inode), r->thread->ring, &r->notification);
 	else

@@ -33,10 +33,12 @@ void op_rmdir(struct request *r, uint64_t parent, const char *name);
 void op_rename(struct request *r, uint64_t parent, const char *name, uint64_t new_parent, const char *new_name, unsigned flags);
 void op_link(struct request *r, uint64_t nodeid, uint64_t new_parent, const char *new_name);
 
-/* op_open.c */
-void op_open(struct request *r, uint64_t nodeid, uint32_t flags, uint32_t fuse_open_flags);
+/* op_create.c */
 void op_create(struct request *r, uint64_t parent, const char *name, const struct fuse_create_in *in);
 void op_tmpfile(struct request *r, uint64_t parent, const struct fuse_create_in *in);
+
+/* op_open.c */
+void op_open(struct request *r, uint64_t nodeid, uint32_t flags, uint32_t fuse_open_flags);
 void op_flush(struct request *r, uint64_t nodeid, uint64_t fh, uint64_t lock_owner);
 void op_release(struct request *r, uint64_t nodeid, uint64_t fh, const struct fuse_release_in *in);
 

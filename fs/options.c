@@ -301,12 +301,19 @@ static int parse_path(struct options *o, const char *path, char *err, size_t err
 {
 	char **field = !o->source ? &o->source : &o->mountpoint;
 
-	if (o->mountpoint || !path[0]) {
-		snprintf(err, err_size, path[0] ? "one argument too many: '%s' (usage: uringfs SOURCE MOUNTPOINT [-o options])" : "%sSOURCE or MOUNTPOINT is empty", path);
+	if (!path[0]) {
+		snprintf(err, err_size, "%s is empty: give the path of a directory", o->source ? "MOUNTPOINT" : "SOURCE");
+		return -EINVAL;
+	}
+	if (o->mountpoint) {
+		snprintf(err, err_size, "one argument too many: '%s' (usage: uringfs SOURCE MOUNTPOINT [-o options])", path);
 		return -EINVAL;
 	}
 	*field = strdup(path);
-	return *field ? 0 : -ENOMEM;
+	if (*field)
+		return 0;
+	snprintf(err, err_size, "out of memory");
+	return -ENOMEM;
 }
 
 static int parse_argument(struct options *o, int argc, char **argv, int *i, char *given, size_t given_size, char *err,

@@ -40,7 +40,7 @@ refused stats_file= "stats_file=: the value is empty"
 refused fsname= "fsname=: the value is empty"
 refused acl,noxattr "acl and noxattr contradict"
 refused sqpoll=100,taskrun=defer "sqpoll and taskrun=defer contradict"
-run 2 uringfs "" "$MNT"; one_line; said "SOURCE or MOUNTPOINT is empty"
+run 2 uringfs "" "$MNT"; one_line; said "SOURCE is empty"
 unmounted
 
 # named, and gone on without
