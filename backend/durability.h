@@ -98,8 +98,9 @@ struct sync_call {
 	struct proof_extents extents;
 	struct flush_ticket ticket;
 	uint64_t start_ns, generation;
+	uint64_t map;              /* of the blocks before the kernel's sync, valid with placed */
 	uint8_t reason;            /* enum proof_reason */
-	bool error_due, dirty, clean;
+	bool error_due, dirty, clean, wants, placed;
 };
 
 /**

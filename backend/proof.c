@@ -145,9 +145,14 @@ void proof_sync_begin(struct proof *p, struct proof_mark *ret_mark)
 	};
 }
 
+bool proof_takes_look(const struct proof *p, const struct proof_mark *mark)
+{
+	return !p->refused && !p->mapped && !p->changes && p->epoch == mark->epoch;
+}
+
 bool proof_wants_look(struct proof *p, const struct proof_mark *mark)
 {
-	if (p->refused || p->mapped || p->changes || p->epoch != mark->epoch)
+	if (!proof_takes_look(p, mark))
 		return false;
 	if (p->skip) {
 		p->skip--;
@@ -170,8 +175,8 @@ static void take_look(struct proof *p, const struct proof_mark *mark, const stru
 	p->mapped = true;
 	p->used = false;
 	p->device_gen = device_gen;
-	/* a write meanwhile may have filled a hole after the sync and before the look: then the next sync proves it */
-	p->synced = mark->quiet && p->writes_begun == mark->writes_begun;
+	/* a write meanwhile may have filled a hole after the sync and before the look, others may have moved blocks then: the next sync proves it */
+	p->synced = look->settled && mark->quiet && p->writes_begun == mark->writes_begun;
 }
 
 void proof_sync_end(struct proof *p, const struct proof_mark *mark, bool real, const struct proof_times *times,

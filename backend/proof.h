@@ -4,8 +4,8 @@
  *
  * Pure rules, no system call. A file is proven when its blocks were seen to be
  * written and unshared (file_check.h), a real sync of ours that began after
- * that (or met no write at all) made them durable, and since then there was
- * nothing but overwrites inside those blocks. The default is "not proven".
+ * that made them durable, and since then there was nothing but overwrites
+ * inside those blocks. The default is "not proven".
  *
  * Locking: the owner's (one mutex per file, durability.c).
  */
@@ -58,6 +58,7 @@ struct proof_range {
 /** What a look at the file found. */
 struct proof_extents {
 	bool good;                   /* nothing in it speaks against a proof */
+	bool settled;                /* the same was seen before the sync, too: that has made it durable */
 	uint64_t size;               /* bytes */
 	uint64_t blocks;             /* of 512 bytes, as statx counts them */
 	uint64_t map;                /* a hash of where each extent lies: another one, another place */
@@ -138,8 +139,10 @@ bool proof_needs_writeback(const struct proof *p);
 
 /** proof_sync_begin() - a sync starts. */
 void proof_sync_begin(struct proof *p, struct proof_mark *ret_mark);
-/** proof_wants_look() - whether a look at the extents is worth it after the real sync that @mark began. */
+/** proof_wants_look() - whether looks at the extents, before and after it, are worth it in the real sync that @mark has just begun. Counts syncs. */
 bool proof_wants_look(struct proof *p, const struct proof_mark *mark);
+/** proof_takes_look() - after that sync: whether the second one is still of use. */
+bool proof_takes_look(const struct proof *p, const struct proof_mark *mark);
 /**
  * proof_sync_end() - a sync has succeeded
  * @real:  fsync(2) or fdatasync(2), not a FLUSH

@@ -2,7 +2,7 @@
 /*
  * sync_call.c - one fsync or fdatasync, step by step.
  *
- *   decide -+- not proven:  [statx] -> OP_FSYNC -> [look at the extents] -> answer
+ *   decide -+- not proven:  [statx] -> [write back, look at the extents] -> OP_FSYNC -> [look again] -> answer
  *           +- proven:      [nothing to write: answer] write back and wait -> same blocks? -> ticket -> FLUSH -> look again -> answer
  *                                                                          \-> OP_FSYNC where something came between
  */
@@ -77,6 +77,12 @@ static struct op *sync_op(struct sync_call *c, enum op_kind kind, op_done_fn don
 	return op;
 }
 
+/** no_range() - whether @res means that the file cannot be written back by sync_file_range(2) */
+static bool no_range(int64_t res)
+{
+	return res == -EINVAL || res == -ENOSYS || res == -EOPNOTSUPP || res == -ESPIPE;
+}
+
 /* ---- the kernel's sync -------------------------------------------------------------------- */
 
 static void failed(struct sync_call *c)
@@ -111,20 +117,26 @@ static void looked(struct op *op)
 {
 	struct sync_call *c = op->owner;
 
+	c->extents.settled = c->placed && c->map == c->extents.map;
 	settle(c, op->res < 0 ? NULL : &c->extents);
 }
 
-/** look_at_file() - at the file's extents, into c->extents; @flags: OPF_ */
-static void look_at_file(struct sync_call *c, unsigned flags, op_done_fn done)
+/** look_at_file() - at the file's extents, into c->extents, on this thread while such looks are quick. Return: false: no op is free */
+static bool look_at_file(struct sync_call *c, op_done_fn done)
 {
-	struct op *op = sync_op(c, OP_CHECK_FILE, done);
+	struct op *op = ring_op_get(c->ring);
 
 	if (!op)
-		return;
+		return false;
+	op->kind = OP_CHECK_FILE;
+	op->owner = c;
+	op->done = done;
+	op->file = c->file;
 	op->arg = c->durable->fs.cow;
 	op->buf = &c->extents;
-	op->flags = (uint16_t)flags;
+	op->flags = OPF_QUICK;
 	ring_submit(op);
+	return true;
 }
 
 static void kernel_synced(struct op *op)
@@ -140,44 +152,96 @@ static void kernel_synced(struct op *op)
 		return;
 	}
 	dfile_lock(c->dfile, &saved);
-	wants = c->dfile->watched && proof_wants_look(&c->dfile->proof, &c->mark);
+	wants = c->wants && proof_takes_look(&c->dfile->proof, &c->mark);
 	dfile_unlock(c->dfile, &saved);
-	if (!wants) {
+	if (!wants || !look_at_file(c, looked))
 		settle(c, NULL);
+}
+
+static void submit_sync(struct sync_call *c)
+{
+	struct op *op = sync_op(c, OP_FSYNC, kernel_synced);
+
+	if (!op)
+		return;
+	op->arg = c->datasync;
+	op->flags = c->quick ? OPF_QUICK : 0;
+	ring_submit(op);
+}
+
+static void placed(struct op *op)
+{
+	struct sync_call *c = op->owner;
+
+	c->placed = op->res >= 0 && c->extents.good;
+	c->map = c->extents.map;
+	submit_sync(c);
+}
+
+static void placing_done(struct op *op)
+{
+	struct sync_call *c = op->owner;
+
+	/* whoever cannot write back a range says so to the sync, too, or does it another way */
+	if (op->res < 0 && !no_range(op->res)) {
+		failed(c);
+		answer(c, op->res, false); /* this open file is told of it but once, so now */
+	} else if (op->res < 0 || !look_at_file(c, placed)) {
+		submit_sync(c);
+	}
+}
+
+/**
+ * place() - where do the blocks lie before the sync?
+ *
+ * Only what was there before the sync and is there after it has been made durable by it: an old descriptor in SOURCE may move blocks
+ * (EXT4_IOC_MOVE_EXT) while the sync ends. What is not placed yet gets its place by being written, which the sync would do first anyway.
+ */
+static void place(struct sync_call *c, bool dirty)
+{
+	struct op *op;
+
+	atomic_fetch_add_explicit(&c->durable->looks, 1, memory_order_relaxed);
+	if (!dirty) {
+		if (!look_at_file(c, placed))
+			submit_sync(c);
 		return;
 	}
-	atomic_fetch_add_explicit(&c->durable->looks, 1, memory_order_relaxed);
-	look_at_file(c, 0, looked);
+	op = sync_op(c, OP_SYNC_RANGE, placing_done);
+	if (!op)
+		return;
+	op->flags = c->quick ? OPF_QUICK : 0;
+	op->arg = SYNC_FILE_RANGE_WRITE_AND_WAIT;
+	ring_submit(op);
 }
 
 static void kernel_sync(struct sync_call *c, enum proof_reason reason)
 {
 	struct dfile *f = c->dfile;
 	struct proof saved;
-	struct op *op;
-	bool refused;
+	bool refused, watched, dirty = false;
 
 	c->reason = (uint8_t)reason;
+	c->wants = c->placed = false;
 	if (f) {
 		dfile_lock(f, &saved);
 		refused = f->proof.refused;
 		dfile_unlock(f, &saved);
-		/* before the sync: who opens the file from now on is seen */
-		if (!refused)
-			(void)dfile_watch(f, c->file->fd); /* without it there is no look and no proof */
+		/* before the sync: who opens the file from now on is seen; without it there is no look and no proof */
+		watched = !refused && dfile_watch(f, c->file->fd) == 0;
 		if (file_times(c->file->fd, &c->times, NULL) < 0)
 			c->times = (struct proof_times){ 0 };
 		c->generation = flusher_generation(&c->durable->ns->flusher);
 		dfile_lock(f, &saved);
 		proof_sync_begin(&f->proof, &c->mark);
+		c->wants = watched && proof_wants_look(&f->proof, &c->mark);
+		dirty = proof_needs_writeback(&f->proof);
 		dfile_unlock(f, &saved);
 	}
-	op = sync_op(c, OP_FSYNC, kernel_synced);
-	if (!op)
-		return;
-	op->arg = c->datasync;
-	op->flags = c->quick ? OPF_QUICK : 0;
-	ring_submit(op);
+	if (c->wants)
+		place(c, dirty);
+	else
+		submit_sync(c);
 }
 
 /* ---- write-back and FLUSH ------------------------------------------------------------------- */
@@ -276,15 +340,16 @@ static void compare(struct sync_call *c)
 		take_ticket(c);
 		return;
 	}
-	look_at_file(c, OPF_QUICK, compared);
+	if (!look_at_file(c, compared))
+		answer(c, -ENOMEM, true);
 }
 
 static void written_back(struct op *op)
 {
 	struct sync_call *c = op->owner;
 
-	if (op->res == -EINVAL || op->res == -ENOSYS || op->res == -EOPNOTSUPP || op->res == -ESPIPE) {
-		kernel_sync(c, PROOF_EXTENTS); /* cannot be written back this way */
+	if (no_range(op->res)) {
+		kernel_sync(c, PROOF_EXTENTS);
 		return;
 	}
 	if (op->res < 0) {

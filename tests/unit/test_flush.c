@@ -49,11 +49,14 @@ static void device_answers(int res)
 static struct proof_extents there;
 static int look_res;
 
+static unsigned looks;
+
 /** file_check() - in place of the library's: the file here has no blocks. */
 int file_check(int fd, bool cow, struct proof_extents *ret)
 {
 	(void)fd;
 	(void)cow;
+	looks++;
 	*ret = there;
 	return look_res;
 }
@@ -92,6 +95,7 @@ static void begin(void)
 						   .range = { { 0, 65536 } } };
 	there = f->proof.extents;
 	look_res = 0;
+	looks = 0;
 	answered = 0;
 }
 
@@ -301,6 +305,96 @@ static void test_kernel(void)
 	end();
 }
 
+/** unproven() - a file that is watched, of which nothing is known. */
+static void unproven(void)
+{
+	proof_init(&f->proof);
+	f->watched = true;
+}
+
+/** sync_once() - a kernel's sync with what was written buffered since the last one; @moved: the blocks are elsewhere after it. */
+static void sync_once(struct sync_call *c, struct result *out, bool back, bool moved)
+{
+	if (back)
+		wrote(PROOF_WRITE_BUFFERED);
+	start(c, out, true);
+	if (back)
+		complete(IORING_OP_SYNC_FILE_RANGE, 0);
+	if (moved)
+		there.map++;
+	complete(IORING_OP_FSYNC, 0);
+	CHECK_EQ(out->done, 1);
+	CHECK_EQ(out->res, 0);
+}
+
+/* Where the blocks lay before the sync and lie after it, the sync has made them lie; else the next one has. */
+static void test_looks(void)
+{
+	struct sync_call c;
+	struct result out;
+
+	begin();
+	unproven();
+	sync_once(&c, &out, true, false); /* written back, looked at, synced, looked at */
+	CHECK_EQ(looks, 2);
+	CHECK(f->proof.mapped && f->proof.synced);
+	wrote(0);
+	start(&c, &out, true);
+	complete(IORING_OP_URING_CMD, 0);
+	CHECK_EQ(d.flush, 1);
+	/* nothing of ours to write back: no write-back */
+	unproven();
+	sync_once(&c, &out, false, false);
+	CHECK(f->proof.mapped && f->proof.synced);
+	end();
+	/* moved between the sync and the look after it, by a descriptor that nobody knows of: not by FLUSH before another sync */
+	begin();
+	unproven();
+	sync_once(&c, &out, true, true);
+	CHECK(f->proof.mapped && !f->proof.synced);
+	wrote(0);
+	start(&c, &out, true);
+	complete(IORING_OP_FSYNC, 0);
+	CHECK_EQ(d.kernel[PROOF_NEW], 1);
+	CHECK_EQ(d.flush, 0);
+	CHECK(f->proof.synced);
+	/* and moved again before the first FLUSH */
+	wrote(0);
+	there.map++;
+	start(&c, &out, true);
+	complete(IORING_OP_FSYNC, 0);
+	CHECK_EQ(d.kernel[PROOF_SHARED], 1);
+	CHECK_EQ(ns.flusher.sent, 0);
+	end();
+	/* not placed before the sync (delayed, or it cannot be looked at): the same */
+	for (unsigned n = 0; n < 2; n++) {
+		begin();
+		unproven();
+		wrote(PROOF_WRITE_BUFFERED);
+		start(&c, &out, true);
+		there.good = n != 0;
+		look_res = n ? -EINTR : 0;
+		complete(IORING_OP_SYNC_FILE_RANGE, n ? 0 : -EOPNOTSUPP);
+		there.good = true;
+		look_res = 0;
+		complete(IORING_OP_FSYNC, 0);
+		CHECK_EQ(out.res, 0);
+		CHECK(f->proof.mapped && !f->proof.synced);
+		end();
+	}
+	/* its write-back fails: this open file is told of it but once */
+	begin();
+	unproven();
+	wrote(PROOF_WRITE_BUFFERED);
+	start(&c, &out, true);
+	complete(IORING_OP_SYNC_FILE_RANGE, -EIO);
+	CHECK_EQ(out.done, 1);
+	CHECK_EQ(out.res, -EIO);
+	CHECK_EQ(looks, 0);
+	CHECK(f->proof.refused);
+	end();
+}
+
 static void test_errors(int flush_res)
 {
 	_Atomic uint64_t other = 0;
@@ -455,6 +549,7 @@ int main(void)
 	test_status(-ENODEV, -ENODEV);
 	test_order();
 	test_kernel();
+	test_looks();
 	test_errors(0x4002);
 	test_errors(-EINTR);
 	test_errors(-ETIME);

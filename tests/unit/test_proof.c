@@ -8,7 +8,7 @@
 
 #define KIB UINT64_C(1024)
 
-static const struct proof_extents whole = { .good = true, .size = 64 * 1024, .blocks = 128, .count = 1, .range = { { 0, 64 * 1024 } } };
+static const struct proof_extents whole = { .good = true, .settled = true, .size = 64 * 1024, .blocks = 128, .count = 1, .range = { { 0, 64 * 1024 } } };
 static const struct proof_times times = { 1, 2, 3 };
 
 /** real_sync() - a whole real sync with a look, nothing between. */
@@ -136,7 +136,7 @@ static void test_error_without_caller(void)
 
 static void test_holes(void)
 {
-	const struct proof_extents two = { .good = true, .size = 64 * 1024, .blocks = 64, .count = 2,
+	const struct proof_extents two = { .good = true, .settled = true, .size = 64 * 1024, .blocks = 64, .count = 2,
 					   .range = { { 0, 16 * 1024 }, { 32 * 1024, 48 * 1024 } } };
 	struct proof p;
 
