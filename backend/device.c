@@ -126,6 +126,38 @@ static bool exists(const char *dir, const char *name)
 	return access(path, F_OK) == 0;
 }
 
+/** local() - whether @text names a controller of this machine; a network's end comes back with an empty cache and a FLUSH that has waited. */
+static bool local(const char *text)
+{
+	return !strcmp(text, "pcie") || !strcmp(text, "apple-nvme");
+}
+
+/** transports() - the controller's, or those of all controllers of the subsystem, are local. */
+static int transports(struct device *d)
+{
+	char path[PATH_MAX], text[32];
+	unsigned count = 0;
+	struct dirent *e;
+	DIR *list;
+
+	if (read_attr(d->parent, "transport", text, sizeof(text)))
+		return local(text) ? 0 : refuse(d, "%s is not on a controller of this machine (transport %s)", d->disk, text);
+	list = opendir(d->parent);
+	while (list && (e = readdir(list))) {
+		if (e->d_name[0] == '.' || snprintf(path, sizeof(path), "%s/%s", d->parent, e->d_name) >= (int)sizeof(path) ||
+		    !read_attr(path, "transport", text, sizeof(text)))
+			continue;
+		count++;
+		if (!local(text))
+			break;
+	}
+	if (list)
+		(void)closedir(list); /* read only */
+	if (count == 0)
+		return refuse(d, "%s: the transport of its controller cannot be read", d->disk);
+	return local(text) ? 0 : refuse(d, "%s is not on a controller of this machine (transport %s)", d->disk, text);
+}
+
 /** resolve_disk() - @disk is the whole disk's directory. */
 static int resolve_disk(struct device *d, const char *disk)
 {
@@ -152,7 +184,7 @@ static int resolve_disk(struct device *d, const char *disk)
 	if (!read_attr(disk, "queue/write_cache", text, sizeof(text)))
 		return refuse(d, "%s: queue/write_cache cannot be read", d->disk);
 	d->write_back = strcmp(text, "write through") != 0;
-	return 0;
+	return transports(d);
 }
 
 int device_resolve(const char *sys, dev_t dev, struct device *ret)

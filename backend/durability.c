@@ -13,8 +13,8 @@
 #include "durability_priv.h"
 #include "util/delay.h"
 
-/** The kernel's default for an I/O command (nvme_core.io_timeout), after which it aborts the command or resets the device. */
-#define FLUSH_TIMEOUT_MS 30000u
+/** 0: as long as the kernel waits for its own flushes (queue/io_timeout of the disk), after which it aborts the command or resets the device. */
+#define FLUSH_TIMEOUT_MS 0u
 
 const char *durability_policy_name(enum durability_policy policy)
 {
@@ -52,22 +52,25 @@ int durability_faults_parse(const char *text, unsigned *ret_faults)
 
 /* ---- the namespace ------------------------------------------------------------------- */
 
-/** namespace_add() - that of @dev, which is open; an older one of the same device serves too. Thread: main. */
-static struct namespace *namespace_add(struct backend *b, struct device *dev, bool block, bool *ret_new)
+/** namespace_add() - that of @dev, which is open, with its events; both become the namespace's. An older one of the same device serves too. Thread: main. */
+static struct namespace *namespace_add(struct backend *b, struct device *dev, int events_fd, bool block, bool *ret_new)
 {
 	struct namespace *ns;
 
 	for (ns = b->namespaces; ns; ns = ns->next)
-		if (ns->device.generic_dev == dev->generic_dev && !ns->flusher.target.block == !block) {
-			(void)close(dev->fd); /* nothing was sent */
-			*ret_new = false;
-			return ns;
-		}
-	ns = calloc(1, sizeof(*ns));
+		if (ns->device.generic_dev == dev->generic_dev && !ns->flusher.target.block == !block)
+			break;
+	*ret_new = !ns;
 	if (!ns)
-		return NULL;
+		ns = calloc(1, sizeof(*ns));
+	if (!ns || !*ret_new) {
+		(void)close(dev->fd); /* nothing was sent */
+		if (events_fd >= 0)
+			(void)close(events_fd); /* read only */
+		return ns;
+	}
 	ns->device = *dev;
-	ns->events_fd = block ? -1 : device_events_open();
+	ns->events_fd = events_fd;
 	pthread_mutex_init(&ns->events_lock, NULL);
 	flusher_init(&ns->flusher, &(struct nvme_target){ .fd = dev->fd, .nsid = dev->nsid, .timeout_ms = FLUSH_TIMEOUT_MS, .block = block });
 	ns->next = b->namespaces;
@@ -111,12 +114,34 @@ static int open_block(struct device *dev)
 	return dev->fd < 0 ? -errno : 0;
 }
 
+/** listen_to() - events of @dev, which is open, and of SOURCE; without them a reset or somebody's change would not be heard of. */
+static int listen_to(struct durability *d, struct device *dev, bool block, int *ret_events_fd)
+{
+	int res = 0;
+
+	if (!block)
+		*ret_events_fd = res = device_events_open();
+	if (res < 0) {
+		snprintf(d->fs.why, sizeof(d->fs.why), "resets of the device cannot be heard of (NETLINK_KOBJECT_UEVENT: %s)", strerror(-res));
+	} else {
+		res = watch_init(&d->watch);
+		if (res < 0)
+			snprintf(d->fs.why, sizeof(d->fs.why), "changes in SOURCE by others cannot be watched (fanotify: %s)", strerror(-res));
+	}
+	if (res < 0) {
+		(void)close(dev->fd); /* nothing was sent */
+		if (*ret_events_fd >= 0)
+			(void)close(*ret_events_fd); /* read only */
+	}
+	return res;
+}
+
 /** find_device() - the namespace below, or why not in d->text. */
 static int find_device(struct durability *d)
 {
 	bool block = d->faults & DURABILITY_FAULT_BLOCK_DEVICE;
 	struct device dev;
-	int res = device_resolve("/sys", d->dev, &dev);
+	int events_fd = -1, res = device_resolve("/sys", d->dev, &dev);
 
 	if (block && dev.node[0])
 		res = 0;
@@ -131,18 +156,13 @@ static int find_device(struct durability *d)
 		if (res < 0)
 			snprintf(d->fs.why, sizeof(d->fs.why), "%s", dev.why);
 	}
-	if (res == 0) {
-		res = watch_init(&d->watch);
-		if (res < 0) {
-			snprintf(d->fs.why, sizeof(d->fs.why), "changes in SOURCE by others cannot be watched (fanotify: %s)", strerror(-res));
-			(void)close(dev.fd); /* nothing was sent */
-		}
-	}
+	if (res == 0)
+		res = listen_to(d, &dev, block, &events_fd);
 	if (res < 0) {
 		snprintf(d->text, sizeof(d->text), "not capable of FLUSH: %s", d->fs.why);
 		return res;
 	}
-	d->ns = namespace_add(d->b, &dev, block, &d->counts_namespace);
+	d->ns = namespace_add(d->b, &dev, events_fd, block, &d->counts_namespace);
 	return d->ns ? 0 : -ENOMEM;
 }
 
@@ -154,8 +174,7 @@ static void describe(struct durability *d)
 	if (d->ns->flusher.target.block)
 		snprintf(d->text, sizeof(d->text), "%s on %s by fsync of the block device (test)", d->fs.type, dev->node);
 	else
-		snprintf(d->text, sizeof(d->text), "%s on %s, namespace %u of /dev/%s, %s%s", d->fs.type, dev->node, dev->nsid, dev->generic, cache,
-			 d->ns->events_fd < 0 ? ", resets are not seen" : "");
+		snprintf(d->text, sizeof(d->text), "%s on %s, namespace %u of /dev/%s, %s", d->fs.type, dev->node, dev->nsid, dev->generic, cache);
 }
 
 int durability_create(struct backend *b, int fd, enum durability_policy policy, unsigned faults, struct durability **ret_d)

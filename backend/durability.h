@@ -75,7 +75,7 @@ struct flush_ticket {
 	struct flush_ticket *next;
 	struct ring *ring;      /* of the caller, set by it */
 	void (*done)(struct flush_ticket *t); /* called once, on the caller's ring thread, with res set */
-	int res;                /* 0, or -errno: nothing may be called durable */
+	int res;                /* 0; -EAGAIN: none was sent, ask the kernel; other -errno: nothing may be called durable */
 	struct ring_post post;
 };
 

@@ -54,17 +54,31 @@ static void answer(struct ring *r, struct flush_ticket *list, int res)
 	}
 }
 
+/**
+ * note() - what the end of a FLUSH says of the device, before anybody is answered: no proof outlives an error
+ *
+ * Return: the tickets' result. No memory, and no path of a multipath head (drivers/nvme/host/ioctl.c, nvme_ns_head_chr_uring_cmd()
+ * and nvme_ns_head_chr_ioctl(): EINVAL, EWOULDBLOCK): no command was sent, and nobody's data is in doubt.
+ */
+static int note(struct flusher *f, int res)
+{
+	if (res == -ENOMEM || res == -EINVAL || res == -EAGAIN)
+		return -EAGAIN;
+	if (res < 0)
+		atomic_fetch_add(&f->errors, 1);
+	f->in_a_row = res < 0 ? f->in_a_row + 1 : 0;
+	if (res == -ENODEV || res == -ENXIO || f->in_a_row >= FLUSH_FAILURES_MAX)
+		atomic_store(&f->gone, true);
+	return res;
+}
+
 /** ended() - the FLUSH under way has: the next one first, then the answers. */
 static void ended(struct flusher *f, struct ring *r, int res)
 {
 	struct flush_ticket *list;
 	bool more;
 
-	/* before anybody is answered: no proof outlives it. ENOMEM: none was sent, and those who waited go to the kernel's sync */
-	if (res < 0 && res != -ENOMEM)
-		atomic_fetch_add(&f->errors, 1);
-	if (res == -ENODEV || res == -ENXIO)
-		atomic_store(&f->gone, true);
+	res = note(f, res);
 	pthread_mutex_lock(&f->lock);
 	list = f->flying;
 	f->flying = NULL;
@@ -101,14 +115,16 @@ static void send_next(struct flusher *f, struct ring *r)
 	for (const struct flush_ticket *t = f->flying; t; t = t->next)
 		count++;
 	pthread_mutex_unlock(&f->lock);
+	f->sent_ns = stats_now_ns();
+	res = nvme_cmd_send_flush(r, &f->target, flushed, f);
+	if (res < 0) {
+		ended(f, r, res);
+		return;
+	}
 	atomic_fetch_add(&f->sent, 1);
 	atomic_fetch_add(&f->tickets, count);
 	if (count > stats_get(&f->tickets_max))
 		atomic_store(&f->tickets_max, count);
-	f->sent_ns = stats_now_ns();
-	res = nvme_cmd_send_flush(r, &f->target, flushed, f);
-	if (res < 0)
-		ended(f, r, res);
 }
 
 void flush_request(struct flusher *f, struct flush_ticket *t)

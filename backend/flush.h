@@ -22,6 +22,9 @@
 
 #include "nvme_cmd.h"
 
+/** After so many failures in a row a device's FLUSHes are given up. */
+#define FLUSH_FAILURES_MAX 3u
+
 struct flusher {
 	struct nvme_target target;
 	pthread_mutex_t lock;
@@ -29,9 +32,10 @@ struct flusher {
 	struct flush_ticket *flying; /* answered by the FLUSH under way */
 	bool busy;
 	uint64_t sent_ns;       /* of the FLUSH under way: its owner's */
+	unsigned in_a_row;      /* failures: its owner's */
 	_Atomic uint64_t errors; /* failed FLUSHes so far: the error generation of the device */
 	_Atomic uint64_t resets; /* with the above: generation that proofs hold for */
-	_Atomic bool gone;      /* the device has vanished */
+	_Atomic bool gone;      /* the device has vanished, or fails all FLUSHes: only kernel syncs from now on */
 	/* figures */
 	_Atomic uint64_t sent, tickets, tickets_max;
 	_Atomic unsigned last_status;

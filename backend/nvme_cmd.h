@@ -13,7 +13,7 @@
 struct nvme_target {
 	int fd;                 /* the generic character device; with @block: the block device */
 	uint32_t nsid;
-	uint32_t timeout_ms;    /* the kernel aborts the command then */
+	uint32_t timeout_ms;    /* the kernel aborts the command then; 0: after its own time */
 	bool block;             /* tests: fsync(2) of a block device, which is the same FLUSH */
 	union {
 		struct nvme_uring_cmd ring;

@@ -276,7 +276,7 @@ static void ticket_done(struct flush_ticket *t)
 {
 	struct sync_call *c = (struct sync_call *)(void *)((char *)t - offsetof(struct sync_call, ticket));
 
-	if (t->res == -ENOMEM) { /* none was sent */
+	if (t->res == -EAGAIN) { /* none was sent */
 		kernel_sync(c, PROOF_BUSY);
 		return;
 	}

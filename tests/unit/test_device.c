@@ -42,6 +42,11 @@ static void test_resolve(void)
 	expect(6, -ENOTSUP, "no NVMe namespace");
 	expect(2, -ENOTSUP, "in use by another device (dm-0)");
 	expect(77, -ENOTSUP, "not in sysfs");
+	/* over a network, also as one of several ways; no controller at all; the number that means all namespaces */
+	expect(7, -ENOTSUP, "transport tcp");
+	expect(8, -ENOTSUP, "transport tcp");
+	expect(9, -ENOTSUP, "namespace number");
+	expect(10, -ENOTSUP, "transport of its controller");
 	CHECK_EQ(device_resolve(root, makedev(253, 0), &d), -ENOTSUP);
 	CHECK(strstr(d.why, "dm-0 is made of other devices (nvme0n1p2)") != NULL);
 	CHECK_EQ(device_resolve(root, makedev(7, 3), &d), -ENOTSUP);

@@ -512,8 +512,8 @@ static void test_no_op(void)
 	end();
 }
 
-/* No memory for the command: nobody's data is in doubt, the kernel's sync does it. */
-static void test_not_sent(void)
+/* No memory for the command, or no path to the device: nobody's data is in doubt, the kernel's sync does it. */
+static void test_not_sent(int device_res)
 {
 	struct sync_call c;
 	struct result out;
@@ -522,11 +522,12 @@ static void test_not_sent(void)
 	wrote(PROOF_WRITE_BUFFERED);
 	start(&c, &out, true);
 	complete(IORING_OP_SYNC_FILE_RANGE, 0);
-	complete(IORING_OP_URING_CMD, -ENOMEM);
+	complete(IORING_OP_URING_CMD, device_res);
 	CHECK_EQ(out.done, 0);
 	complete(IORING_OP_FSYNC, 0);
 	CHECK_EQ(out.res, 0);
 	CHECK_EQ(ns.flusher.errors, 0);
+	CHECK_EQ(ns.flusher.in_a_row, 0);
 	CHECK(!ns.flusher.busy);
 	wrote(PROOF_WRITE_BUFFERED);
 	start(&c, &out, true);
@@ -536,15 +537,40 @@ static void test_not_sent(void)
 	end();
 }
 
+/* A device that fails every FLUSH is asked for no more after three; one that answers in between is. */
+static void test_gives_up(void)
+{
+	struct sync_call c;
+	struct result out;
+
+	begin();
+	for (unsigned n = 0; n < 5; n++) {
+		take(0);
+		device_answers(n == 2 ? 0 : 0x2002);
+		CHECK(!ns.flusher.gone);
+	}
+	take(0);
+	device_answers(-EINTR);
+	CHECK(ns.flusher.gone);
+	wrote(0);
+	start(&c, &out, true);
+	complete(IORING_OP_FSYNC, 0);
+	CHECK_EQ(out.res, 0);
+	CHECK_EQ(d.kernel[PROOF_DEVICE], 1);
+	end();
+}
+
 int main(void)
 {
 	test_no_op();
-	test_not_sent();
+	test_not_sent(-ENOMEM);
+	test_not_sent(-EINVAL);
+	test_not_sent(-EAGAIN);
+	test_gives_up();
 	test_sharing();
 	test_status(0x2002, -EIO);
 	test_status(6, -EIO);
 	test_status(-EINTR, -EINTR);
-	test_status(-EAGAIN, -EAGAIN);
 	test_status(-ETIME, -ETIME);
 	test_status(-ENODEV, -ENODEV);
 	test_order();
