@@ -248,6 +248,7 @@ struct op {
 	void *owner;        /* the caller's */
 	/* result */
 	int64_t res;
+	int cut;            /* READ and WRITE, with what was moved before in res: -errno that ended it, or 0 */
 	/* private to the backend */
 	struct ring *ring;
 	struct op *next;

@@ -54,7 +54,8 @@ static bool wants_more(const struct op *op)
 static void settle_result(struct op *op)
 {
 	if (op_row(op)->flags & OPT_CONTINUE && op->progress > 0) {
-		/* as POSIX has it: what was moved before an error counts; the error comes with the next call */
+		/* as POSIX has it: what was moved before an error counts; the error comes with the next call, if there is one */
+		op->cut = op->res < 0 ? (int)op->res : 0;
 		op->res = (int64_t)op->progress + (op->res > 0 ? op->res : 0);
 	}
 	if (op->kind == OP_TIMEOUT && op->res == -ETIME)

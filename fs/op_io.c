@@ -104,6 +104,19 @@ static void read_end_slot(struct op *op)
 		zero_copy_clear(r, s->done, s->size - s->done, read_in_slot);
 }
 
+/**
+ * read_cut() - what an error ended in the middle has failed, if it is for pages of the page cache
+ *
+ * Of such a request the kernel takes what is missing for the end of the file (fs/fuse/file.c, fuse_short_read()): its readers would get
+ * zeros, or fewer bytes, and no error. After an error it asks again, for less. EINVAL is none: so some filesystems answer to direct I/O
+ * that begins behind an end that is not aligned.
+ */
+static void read_cut(const struct request *r, struct op *op)
+{
+	if (op->cut && op->cut != -EINVAL && read_cached(r))
+		op->res = op->cut;
+}
+
 static void read_done(struct op *op)
 {
 	struct request *r = op->owner;
@@ -113,6 +126,7 @@ static void read_done(struct op *op)
 		read_submit(r);
 		return;
 	}
+	read_cut(r, op);
 	if (!s->around && zero_copy_refused(r, op->res)) {
 		s->around = true;
 		read_submit(r);

@@ -39,6 +39,7 @@ struct faked_log {
 	unsigned count;
 	intptr_t who[512];
 	int64_t res[512];
+	int cut[512];
 };
 static struct faked_log faked_log __attribute__((unused));
 
@@ -46,6 +47,7 @@ static inline void faked_done(struct op *op)
 {
 	REQUIRE(faked_log.count < 512);
 	faked_log.who[faked_log.count] = (intptr_t)op->owner;
+	faked_log.cut[faked_log.count] = op->cut;
 	faked_log.res[faked_log.count++] = op->res;
 }
 

@@ -66,6 +66,7 @@ static void test_short(enum op_kind kind)
 	ring_submit(rw(kind, 1000, 0));
 	answer(0, 1000, 0, 300);
 	answer(300, 700, 300, -EIO);
+	CHECK_EQ(faked_log.cut[0], -EIO);
 	finished(300);
 	ring_submit(rw(kind, 1000, 0));
 	answer(0, 1000, 0, -EIO);
