@@ -348,6 +348,8 @@ unsigned ring_ops_free(const struct ring *r);
 void ring_op_put(struct op *op);
 /** op_reuse() - in its callback: make the op fresh again (as from ring_op_get()), keeping it. */
 void op_reuse(struct op *op);
+/** op_keep() - in its callback: keep the op as it is, for ring_submit_again() now or later, or for ring_op_put(). */
+void op_keep(struct op *op);
 
 /**
  * ring_submit() - do it
@@ -358,8 +360,24 @@ void op_reuse(struct op *op);
  */
 void ring_submit(struct op *op);
 
+/**
+ * ring_submit_again() - ring_submit() of a kept op that is to do the same once more: only what lies at op->buf may be different
+ * For ops that are not linked and made no name. Thread: owner.
+ */
+void ring_submit_again(struct op *op);
+
 /** ring_quick_now() - whether an op of @kind (look-ups: STATX) with OPF_QUICK would be done at once just now. Owner only. */
 bool ring_quick_now(const struct ring *r, enum op_kind kind);
+/**
+ * ring_quick_data() - what an OP_READ or OP_WRITE with OPF_QUICK does on the spot, without an op: for data that are in memory
+ * that is a good part of its cost
+ * @kind: OP_READ or OP_WRITE, by the daemon itself, without RWF_ flags
+ * @f, @buf, @len, @off: as the op's; @off 0..INT64_MAX - @len
+ * @clock_ns: monotonic time of now; becomes that of the end
+ * Thread: owner; may wait, as OPF_QUICK says.
+ * Return: bytes moved, less than @len at the end of the file only; -1: submit an op, which begins anew
+ */
+int64_t ring_quick_data(struct ring *r, enum op_kind kind, const struct bfile *f, void *buf, size_t len, uint64_t off, uint64_t *clock_ns);
 
 /**
  * ring_sleep_short() - whether ring_wait() wakes up after a second in any case

@@ -6,6 +6,7 @@
 #include <sys/uio.h>
 
 #include "ring.h"
+#include "sysops.h"
 
 /** Moving data takes its time without waiting for anything; so much is allowed for each byte. */
 #define QUICK_BYTE_NS 1u
@@ -73,12 +74,39 @@ bool ring_read_ended(struct ring *r, struct op *op)
 	return true;
 }
 
+/** note() - an op of class @kind that moved @len bytes has taken so long. */
+static void note(struct ring *r, enum op_kind kind, size_t len, uint64_t begin_ns, uint64_t now_ns)
+{
+	uint64_t took_ns = now_ns - begin_ns;
+
+	if (kind == OP_READ || kind == OP_WRITE)
+		took_ns -= took_ns < len * QUICK_BYTE_NS ? took_ns : len * QUICK_BYTE_NS;
+	RING_COUNT(r, quick, 1);
+	RING_COUNT(r, quick_slow, quick_took(&r->quick[kind], took_ns, now_ns));
+}
+
 void ring_note_quick(struct ring *r, struct op *op, uint64_t begin_ns)
 {
-	uint64_t now_ns = stats_now_ns(), took_ns = now_ns - begin_ns;
+	note(r, class_of(op), op->len, begin_ns, stats_now_ns());
+}
 
-	if (op->kind == OP_READ || op->kind == OP_WRITE)
-		took_ns -= took_ns < op->len * QUICK_BYTE_NS ? took_ns : op->len * QUICK_BYTE_NS;
-	RING_COUNT(r, quick, 1);
-	RING_COUNT(r, quick_slow, quick_took(&r->quick[class_of(op)], took_ns, now_ns));
+int64_t ring_quick_data(struct ring *r, enum op_kind kind, const struct bfile *f, void *buf, size_t len, uint64_t off, uint64_t *clock_ns)
+{
+	const struct quick *q = &r->quick[kind];
+	uint64_t begin_ns = *clock_ns;
+	int64_t res;
+
+	if (r->b->cfg.no_quick || r->b->cfg.force_ring || r->b->inject.rules_count || !quick_allowed(q, begin_ns))
+		return -1;
+	res = sys_data(kind == OP_WRITE, f->fd, buf, len, (off_t)off);
+	/* what is short may be at its end */
+	if (kind == OP_READ && res > 0 && (size_t)res < len && sys_data(false, f->fd, (char *)buf + res, len - (size_t)res, (off_t)off + res) != 0)
+		res = -1;
+	*clock_ns = stats_now_ns();
+	if (res < 0 || (kind == OP_WRITE && (size_t)res < len))
+		return -1;
+	note(r, kind, len, begin_ns, *clock_ns);
+	RING_COUNT_AT(r, kind_count, kind, 1);
+	RING_COUNT_AT(r, place, OP_PLACE_INLINE, 1);
+	return res;
 }

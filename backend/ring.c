@@ -320,6 +320,12 @@ void op_reuse(struct op *op)
 	op_make_fresh(op);
 }
 
+void op_keep(struct op *op)
+{
+	assert(op->state == OP_CALLBACK);
+	op->state = OP_READY;
+}
+
 /* ---- figures --------------------------------------------------------------- */
 
 unsigned ring_outstanding(const struct ring *r)

@@ -122,6 +122,9 @@ void ring_flush_waiting(struct ring *r);
 /** umask_release() - a ring op that used the umask is over. Owner. */
 void umask_release(struct ring *r, struct op_slot *slot);
 
+/** ring_cancel_here() - cancel what is not in the kernel. Return: true when @op (the CANCEL) has its result. Owner. */
+bool ring_cancel_here(struct ring *r, struct op *op);
+
 /** ring_close_chain() - a chain whose end never came is submitted as it is. Owner. */
 void ring_close_chain(struct ring *r);
 

@@ -348,63 +348,6 @@ static enum op_place place_of(const struct ring *r, const struct op *op)
 	return (enum op_place)row->place;
 }
 
-/* ---- cancelling ----------------------------------------------------------------------- */
-
-static void cancelled(struct ring *r, struct op *op)
-{
-	op->res = -ECANCELED;
-	op->state = OP_DONE;
-	op_slot(op)->inject = false;
-	op_list_add(&r->done, op);
-}
-
-static bool waiting_remove(struct ring *r, struct op *op)
-{
-	struct op *prev = NULL, *o;
-
-	for (o = r->waiting.head; o && o != op; o = o->next)
-		prev = o;
-	if (!o)
-		return false;
-	*(prev ? &prev->next : &r->waiting.head) = o->next;
-	if (r->waiting.tail == o)
-		r->waiting.tail = prev;
-	r->waiting.count--;
-	return true;
-}
-
-/* What is not in the kernel is cancelled here. Return: true when @op (the CANCEL) has its result. */
-static bool cancel_here(struct ring *r, struct op *op)
-{
-	struct op *target = op->buf;
-
-	op->off = tag_make(TAG_OP, target->generation, target->index);
-	op->res = 0;
-	switch (target->state) {
-	case OP_KERNEL:
-		return false;
-	case OP_WAITING:
-		if (op_slot(target)->link_next && !op_slot(target)->soft_link) {
-			op->res = -EALREADY; /* not worth taking a chain apart */
-		} else if (waiting_remove(r, target)) {
-			cancelled(r, target);
-		}
-		return true;
-	case OP_QUEUED:
-		if (workers_cancel(workers_of(r, target), target)) {
-			r->with_workers--;
-			cancelled(r, target);
-		} else {
-			atomic_store(&op_slot(target)->cancelled, true);
-			op->res = -EALREADY;
-		}
-		return true;
-	default:
-		op->res = -ENOENT;
-		return true;
-	}
-}
-
 /* ---- ring_submit() ----------------------------------------------------------------------- */
 
 /** cached_only() - a look-up that is to fail rather than wait. While such are quick it may as well be done. */
@@ -437,7 +380,7 @@ static void prepare(struct ring *r, struct op *op)
 	if (r->b->inject.rules_count)
 		slot->inject = inject_match(&r->b->inject, op->kind, &slot->inject_res);
 	RING_COUNT(r, injected, slot->inject);
-	if (op->kind == OP_CANCEL && !slot->inject && cancel_here(r, op)) {
+	if (op->kind == OP_CANCEL && !slot->inject && ring_cancel_here(r, op)) {
 		/* the result stands: deliver it by the ordinary inline path */
 		slot->inject = true;
 		slot->inject_res = (int32_t)op->res;
@@ -491,6 +434,23 @@ void ring_submit(struct op *op)
 	r->chain_last = slot;
 	if (!(op->flags & OPF_LINK))
 		start_chain(r);
+}
+
+void ring_submit_again(struct op *op)
+{
+	struct ring *r = op->ring;
+
+	op->retries = op->sqe_flags = 0;
+	op->progress = 0;
+	if (op->place != OP_PLACE_RING || op->creds.flags || r->waiting.head || r->chain_first || r->b->inject.rules_count ||
+	    !io_uring_sq_space_left(&r->uring)) {
+		ring_submit(op);
+		return;
+	}
+	/* all that is to be decided was decided the first time */
+	r->outstanding++;
+	RING_COUNT_AT(r, kind_count, op->kind, 1);
+	write_entry(r, op, ring_get_sqe(r));
 }
 
 void ring_submit_internal(struct op *op)

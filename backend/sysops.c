@@ -47,22 +47,25 @@ static off_t position_of(const struct op *op)
 	return op->off == UINT64_MAX ? -1 : (off_t)(op->off + op->progress);
 }
 
-/**
- * is_plain() - a read or write that needs neither flags nor the file's own position: pread(2), pwrite(2)
- *
- * Without the C library: in a program with threads it notes for pthread_cancel(3), which we do not use, that such a call begins and
- * ends. (Where a long has 32 bits the position would be two arguments.)
- */
+/** is_plain() - a read or write that needs neither flags nor the file's own position. */
 static bool is_plain(const struct op *op)
 {
-	return sizeof(long) == sizeof(op->off) && !op->arg && op->off != UINT64_MAX;
+	return !op->arg && op->off != UINT64_MAX;
+}
+
+int64_t sys_data(bool write, int fd, void *buf, size_t len, off_t off)
+{
+	if (sizeof(long) < sizeof(off)) /* the position would be two arguments */
+		return errno_result(write ? pwrite(fd, buf, len, off) : pread(fd, buf, len, off));
+	/* without the C library: in a program with threads it notes for pthread_cancel(3), which we do not use, that such a call begins and ends */
+	return errno_result(syscall(write ? SYS_pwrite64 : SYS_pread64, fd, buf, len, off));
 }
 
 int64_t sysop_read(struct op *op)
 {
 	struct iovec iov = rest_of(op);
-	int64_t res = errno_result(is_plain(op) ? syscall(SYS_pread64, op_fd(op), iov.iov_base, iov.iov_len, position_of(op)) :
-						  preadv2(op_fd(op), &iov, 1, position_of(op), (int)op->arg));
+	int64_t res = is_plain(op) ? sys_data(false, op_fd(op), iov.iov_base, iov.iov_len, position_of(op)) :
+				     errno_result(preadv2(op_fd(op), &iov, 1, position_of(op), (int)op->arg));
 
 	/* the ring ignores the offset of pipes and sockets; pread does not */
 	if (res == -ESPIPE)
@@ -73,8 +76,8 @@ int64_t sysop_read(struct op *op)
 int64_t sysop_write(struct op *op)
 {
 	struct iovec iov = rest_of(op);
-	int64_t res = errno_result(is_plain(op) ? syscall(SYS_pwrite64, op_fd(op), iov.iov_base, iov.iov_len, position_of(op)) :
-						  pwritev2(op_fd(op), &iov, 1, position_of(op), (int)op->arg));
+	int64_t res = is_plain(op) ? sys_data(true, op_fd(op), iov.iov_base, iov.iov_len, position_of(op)) :
+				     errno_result(pwritev2(op_fd(op), &iov, 1, position_of(op), (int)op->arg));
 
 	if (res == -ESPIPE)
 		res = errno_result(pwritev2(op_fd(op), &iov, 1, -1, (int)op->arg));

@@ -8,7 +8,10 @@
 #ifndef URINGFS_SYSOPS_H
 #define URINGFS_SYSOPS_H
 
+#include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
+#include <sys/types.h>
 
 #include "backend.h"
 
@@ -29,5 +32,8 @@
 #define X(name) int64_t sysop_##name(struct op *op);
 SYSOPS(X)
 #undef X
+
+/** sys_data() - pread(2) or pwrite(2) of at most OP_RW_MAX bytes. Thread: any; may block.  Return: a count or -errno. */
+int64_t sys_data(bool write, int fd, void *buf, size_t len, off_t off);
 
 #endif

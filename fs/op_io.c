@@ -28,6 +28,26 @@ static uint16_t data_way(const struct request *r, const struct op *op, uint32_t 
 	return waits || op->len > quick_max ? 0 : OPF_QUICK;
 }
 
+/**
+ * data_at_once() - data that are most likely in memory, moved without an op; as data_way() and the backend allow
+ * @f: the descriptor; @buf, @len, @off: as ring_quick_data()
+ * Called right after the arrival of @r.  Return: bytes, or -1: submit an op
+ */
+static int64_t data_at_once(struct request *r, enum op_kind kind, const struct bfile *f, void *buf, size_t len, uint64_t off)
+{
+	const struct backing_fs *fs = &r->mount->backing[r->inode->fs];
+	uint64_t clock_ns = r->start_ns;
+	int64_t res = -1;
+
+	if (len && len <= (kind == OP_WRITE ? fs->quick_write_max : fs->quick_read_max) && (f != &r->handle->direct || fs->in_memory))
+		res = ring_quick_data(r->thread->ring, kind, f, buf, len, off, &clock_ns);
+	if (res >= 0 && !r->changing) {
+		r->thread->clock_ns = clock_ns;
+		r->timed = true;
+	}
+	return res;
+}
+
 /* ---- the page cache of SOURCE -------------------------------------------------------- */
 
 /**
@@ -167,6 +187,22 @@ static void read_submit(struct request *r)
 	ring_submit(op);
 }
 
+/** read_at_once() - Return: whether it is answered. */
+static bool read_at_once(struct request *r)
+{
+	struct read_state *s = REQUEST_STATE(r, struct read_state);
+	int64_t res;
+
+	if (r->slot >= 0 || r->mount->server->opt.backing_cache == BACKING_CACHE_OFF)
+		return false;
+	res = data_at_once(r, OP_READ, io_file(r->handle, s->flags), r->payload, s->size, s->off);
+	if (res < 0)
+		return false;
+	stats_add(&r->thread->stats.bytes_read, (uint64_t)res);
+	request_reply_buf(r, r->payload, (size_t)res);
+	return true;
+}
+
 void op_read(struct request *r, uint64_t nodeid, uint64_t fh, size_t size, uint64_t off, uint32_t flags)
 {
 	if (!request_file(r, nodeid, fh))
@@ -177,7 +213,8 @@ void op_read(struct request *r, uint64_t nodeid, uint64_t fh, size_t size, uint6
 	}
 	*REQUEST_STATE(r, struct read_state) = (struct read_state){ .size = size, .off = off, .flags = flags };
 	placement_stream_read(&r->thread->stream, size, r->entry && read_cached(r));
-	read_submit(r);
+	if (!read_at_once(r))
+		read_submit(r);
 }
 
 /* ---- write ------------------------------------------------------------------------- */
@@ -226,6 +263,14 @@ static void write_loaded(struct op *op)
 	write_submit(r);
 }
 
+/** write_count() - @size bytes more are written. */
+static void write_count(struct request *r, size_t size)
+{
+	stats_add(&r->thread->stats.bytes_written, size);
+	atomic_fetch_add_explicit(&r->handle->unsynced, size, memory_order_relaxed);
+	REQUEST_STATE(r, struct write_state)->done += size;
+}
+
 /**
  * write_rest() - whether @op, a write of pages that the kernel writes back, has left something, which is now under way
  *
@@ -238,9 +283,7 @@ static bool write_rest(struct request *r, struct op *op)
 
 	if (op->res < 0)
 		return false;
-	stats_add(&r->thread->stats.bytes_written, (uint64_t)op->res);
-	atomic_fetch_add_explicit(&r->handle->unsynced, (uint64_t)op->res, memory_order_relaxed);
-	s->done += (size_t)op->res;
+	write_count(r, (size_t)op->res);
 	if (!(s->in->write_flags & FUSE_WRITE_CACHE) || s->done >= s->in->size)
 		return false;
 	if (op->res == 0) {
@@ -251,27 +294,15 @@ static bool write_rest(struct request *r, struct op *op)
 	return true;
 }
 
-static void write_done(struct op *op)
+/** write_over() - all is written that will be; @error: 0 or -errno. */
+static void write_over(struct request *r, int error)
 {
-	struct request *r = op->owner;
-	struct write_state *s = REQUEST_STATE(r, struct write_state);
+	const struct write_state *s = REQUEST_STATE(r, struct write_state);
 
-	if (dontcache_refused(r, op)) {
-		write_submit(r);
-		return;
-	}
-	if (request_wait_for_space(r, op->res, &s->tries, write_submit))
-		return;
-	if (s->in_slot && zero_copy_refused(r, op->res)) {
-		zero_copy_load(r, s->in->size, write_loaded);
-		return;
-	}
-	if (write_rest(r, op))
-		return;
 	coherence_change_end(r); /* before the caller, and then others, may go on */
-	durable_write_end(r, op->res < 0 ? op->res : (int64_t)s->done);
-	if (op->res < 0) {
-		request_reply_err(r, op->res);
+	durable_write_end(r, error ? error : (int64_t)s->done);
+	if (error) {
+		request_reply_err(r, error);
 		return;
 	}
 	write_early(r, s->in->offset, s->done);
@@ -289,6 +320,25 @@ static void write_done(struct op *op)
 		coherence_drop(r->mount, inode_nodeid(r->inode), r->thread->ring, &r->notification);
 	else
 		coherence_drop_range(r->mount, inode_nodeid(r->inode), s->in->offset, s->done, r->thread->ring, &r->notification);
+}
+
+static void write_done(struct op *op)
+{
+	struct request *r = op->owner;
+	struct write_state *s = REQUEST_STATE(r, struct write_state);
+
+	if (dontcache_refused(r, op)) {
+		write_submit(r);
+		return;
+	}
+	if (request_wait_for_space(r, op->res, &s->tries, write_submit))
+		return;
+	if (s->in_slot && zero_copy_refused(r, op->res)) {
+		zero_copy_load(r, s->in->size, write_loaded);
+		return;
+	}
+	if (!write_rest(r, op))
+		write_over(r, op->res < 0 ? (int)op->res : 0);
 }
 
 /** write_flags() - what holds for this one write, from the flags of its moment. */
@@ -371,6 +421,20 @@ static void write_submit(struct request *r)
 	ring_submit(op);
 }
 
+/** write_at_once() - Return: whether it is answered. */
+static bool write_at_once(struct request *r)
+{
+	const struct write_state *s = REQUEST_STATE(r, struct write_state);
+
+	if (s->in_slot || r->mount->server->opt.backing_cache == BACKING_CACHE_OFF || write_flags(s->in) ||
+	    op_write_creds(r, s->in->write_flags).flags ||
+	    data_at_once(r, OP_WRITE, io_file(r->handle, s->in->flags), (void *)s->buf, s->in->size, s->in->offset) < 0)
+		return false;
+	write_count(r, s->in->size);
+	write_over(r, 0);
+	return true;
+}
+
 void op_write(struct request *r, uint64_t nodeid, const char *buf, const struct fuse_write_in *in)
 {
 	if (!request_file(r, nodeid, in->fh))
@@ -383,5 +447,6 @@ void op_write(struct request *r, uint64_t nodeid, const char *buf, const struct 
 	if (!r->handle->uncached || inode_cached(r->inode)) /* else there are no pages to watch over */
 		coherence_change_begin(r, r->inode, r->handle->file.fd);
 	durable_write_begin(r, in->offset, in->size, write_proof(r->handle, in));
-	write_submit(r);
+	if (!write_at_once(r))
+		write_submit(r);
 }

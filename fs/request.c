@@ -51,8 +51,10 @@ void request_end(struct request *r)
 	drop_handle(r, &r->handle2);
 	drop_inode(r, &r->inode, &r->fd);
 	drop_inode(r, &r->inode2, &r->fd2);
+	if (!r->timed)
+		r->thread->clock_ns = stats_now_ns();
 	if (r->opcode < UAPI_FUSE_OPCODE_MAX)
-		histogram_add(&st->latency[r->opcode], (r->thread->clock_ns = stats_now_ns()) - r->start_ns);
+		histogram_add(&st->latency[r->opcode], r->thread->clock_ns - r->start_ns);
 	atomic_store_explicit(&st->in_flight, stats_get(&st->in_flight) - 1, memory_order_relaxed);
 	r->state = REQUEST_FREE;
 	r->channel->requests_live--;
@@ -71,6 +73,7 @@ static void request_begin(struct request *r, const void *msg, size_t len)
 	r->opcode = r->in->opcode;
 	/* what came with the same turn has waited for the ones before it: their end is its start, to save a look at the clock */
 	r->start_ns = r->thread->clock_ns ? r->thread->clock_ns : stats_now_ns();
+	r->timed = false;
 	r->open_flags = 0;
 	r->backing_id = 0;
 	r->io = HANDLE_IO_DAEMON;

@@ -57,6 +57,7 @@ struct request {
 	uint8_t state;
 	uint32_t opcode;
 	uint64_t start_ns;
+	bool timed;          /* the thread's clock_ns is as good as now for its end */
 	uint32_t open_flags; /* FOPEN_ bits of the reply that struct fuse_file_info has no name for */
 	int32_t backing_id;  /* for the reply, with UAPI_FOPEN_PASSTHROUGH; 0: none */
 	uint8_t io;          /* enum handle_io of the file being opened */

@@ -112,17 +112,19 @@ static void submit(struct uring_entry *e)
 {
 	struct op *op = e->op;
 
-	uring_command(op, e->uring, e->command, &e->cmd);
-	if (e->command == UAPI_FUSE_IO_URING_CMD_REGISTER) {
-		op->iov = e->iov;
-		op->iov_count = 2;
-	}
-	op->done = command_done;
-	op->owner = e;
 	e->queue->in_kernel++;
 	e->queue->command_turn = e->uring->turn;
 	e->uring->channel->held++;
 	e->r->thread->uring_held++;
+	if (op->done && op->arg == e->command) {
+		ring_submit_again(op);
+		return;
+	}
+	uring_command(op, e->uring, e->command, &e->cmd);
+	op->iov = e->command == UAPI_FUSE_IO_URING_CMD_REGISTER ? e->iov : NULL;
+	op->iov_count = op->iov ? 2 : 0;
+	op->done = command_done;
+	op->owner = e;
 	ring_submit(op);
 }
 
@@ -274,7 +276,7 @@ static void command_done(struct op *op)
 	struct uring_channel *u = e->uring;
 	int64_t res = op->res;
 
-	op_reuse(op); /* kept for the entry's next command */
+	op_keep(op); /* for the entry's next command */
 	if (--e->queue->in_kernel == 0 && !e->queue->guest) {
 		u->starved = true;
 		uring_kick_wanted(u, e->queue);

@@ -184,6 +184,107 @@ static void test_reuse_and_inline(void)
 	faked_end(b, r);
 }
 
+static struct op *kept;
+
+static void keep_done(struct op *op)
+{
+	faked_done(op);
+	op_keep(op);
+	kept = op;
+}
+
+/** An op that is kept goes again, as it was: at once, or behind those that wait for an entry. */
+static void test_again(void)
+{
+	struct op *op;
+
+	begin(0);
+	op = faked_op(r, OP_FSYNC, 3);
+	op->arg = 1;
+	op->done = keep_done;
+	ring_submit(op);
+	for (unsigned n = 0; n < 3; n++) {
+		CHECK_EQ(ring_wait(r, false), 0);
+		CHECK_EQ(ring_outstanding(r), 1);
+		CHECK_EQ(fake_entry(0)->fd, 5);
+		CHECK_EQ(fake_entry(0)->fsync_flags, IORING_FSYNC_DATASYNC);
+		fake_complete(0, -EIO);
+		CHECK_EQ(ring_wait(r, false), 1);
+		CHECK_EQ(faked_log.count, n + 1);
+		CHECK_EQ(faked_log.res[n], -EIO);
+		CHECK_EQ(ring_outstanding(r), 0);
+		CHECK_EQ(ring_ops_free(r), 127);
+		if (n == 1) /* no entry is free: it waits */
+			for (unsigned i = 0; i < 8; i++)
+				ring_submit(faked_op(r, OP_FSYNC, 100 + i));
+		ring_submit_again(kept);
+		if (n != 1)
+			continue;
+		CHECK_EQ(faked_stats(r).waited, 1);
+		CHECK_EQ(ring_wait(r, false), 0);
+		for (unsigned i = 0; i < 8; i++)
+			fake_complete(0, 0);
+		CHECK_EQ(ring_wait(r, false), 8);
+		CHECK_EQ(faked_log.count, 10);
+		faked_log.count = 2;
+	}
+	CHECK_EQ(ring_wait(r, false), 0);
+	CHECK_EQ(faked_stats(r).kind_count[OP_FSYNC], 12);
+	CHECK_EQ(faked_stats(r).bad_tags, 0);
+	fake_complete(0, 0);
+	CHECK_EQ(ring_wait(r, false), 1);
+	ring_op_put(kept);
+	faked_end(b, r);
+}
+
+/** quick_data() - on the spot, tried again where the machine held the call before up for so long that this one is not to be. */
+static int64_t quick_data(enum op_kind kind, const struct bfile *f, void *buf, size_t len, uint64_t off)
+{
+	int64_t res = -1;
+
+	for (unsigned n = 0; n < 2000 && res < 0; n++) {
+		uint64_t clock_ns = stats_now_ns(), before = clock_ns;
+		res = ring_quick_data(r, kind, f, buf, len, off, &clock_ns);
+		CHECK(clock_ns >= before && clock_ns <= stats_now_ns());
+		if (res < 0)
+			usleep(1000);
+	}
+	return res;
+}
+
+/** Data on the spot, without an op; never what an op would do otherwise. */
+static void test_quick_data(void)
+{
+	char name[] = "/tmp/unit-ring-XXXXXX", buf[100];
+	struct bfile f;
+	uint64_t clock_ns;
+
+	bfile_init(&f, mkstemp(name));
+	REQUIRE(f.fd >= 0 && unlink(name) == 0);
+	begin(0);
+	memset(buf, 'x', sizeof(buf));
+	CHECK_EQ(quick_data(OP_WRITE, &f, buf, 60, 10), 60);
+	CHECK_EQ(quick_data(OP_READ, &f, buf, 70, 0), 70);
+	CHECK(!buf[0] && !buf[9] && buf[10] == 'x' && buf[69] == 'x');
+	CHECK_EQ(quick_data(OP_READ, &f, buf, 100, 50), 20);
+	CHECK_EQ(quick_data(OP_READ, &f, buf, 100, 70), 0);
+	CHECK_EQ(faked_stats(r).kind_count[OP_READ], 3);
+	CHECK_EQ(faked_stats(r).place[OP_PLACE_INLINE], 4);
+	CHECK_EQ(faked_stats(r).quick, 4);
+	CHECK_EQ(ring_outstanding(r), 0);
+	clock_ns = stats_now_ns() - 1000000000; /* as if it had taken a second: none for a while */
+	if (ring_quick_data(r, OP_READ, &f, buf, 10, 0, &clock_ns) == 10)
+		CHECK(faked_stats(r).quick_slow > 0);
+	clock_ns -= 1000000000;
+	CHECK_EQ(ring_quick_data(r, OP_READ, &f, buf, 10, 0, &clock_ns), -1);
+	CHECK_EQ(quick_data(OP_READ, &f, buf, 10, 0), 10);
+	close(f.fd);
+	clock_ns = stats_now_ns() + 1000000000;
+	CHECK_EQ(ring_quick_data(r, OP_WRITE, &f, buf, 10, 0, &clock_ns), -1); /* the op tells the error */
+	CHECK_EQ(faked_stats(r).kind_count[OP_WRITE], 1);
+	faked_end(b, r);
+}
+
 static unsigned nested;
 static struct file_handle handle;
 
@@ -289,6 +390,8 @@ int main(void)
 	test_overflow();
 	test_bad_tags();
 	test_reuse_and_inline();
+	test_again();
+	test_quick_data();
 	test_inline_depth();
 	test_cancel();
 	test_more_work();
