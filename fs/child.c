@@ -6,6 +6,8 @@
 #include <string.h>
 #include <sys/sysmacros.h>
 
+#include "fs/request_pool.h"
+
 static void child_finish(struct child *c, int64_t res)
 {
 	c->res = res;
@@ -43,6 +45,7 @@ static void child_dropped(struct ring_post *p)
 {
 	struct child *c = (struct child *)(void *)((char *)p - offsetof(struct child, notification.post));
 
+	request_pool_wait_end(c->request);
 	child_finish(c, 0);
 }
 
@@ -100,6 +103,7 @@ static void child_entered(struct child *c, int fd, bool known)
 		return;
 	}
 	c->notification.post.fn = child_dropped;
+	request_pool_wait_begin(c->request);
 	coherence_drop(m, c->entry.ino, c->request->thread->ring, &c->notification);
 }
 

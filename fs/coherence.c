@@ -12,6 +12,7 @@
 #include "backend/util/log.h"
 #include "fs/libfuse_io.h"
 #include "fs/request.h"
+#include "fs/request_pool.h"
 #include "fs/session.h"
 
 /** Changes through an open file before it is tried to be alone with it, which costs as much as a dozen looks; four times as many after each time. */
@@ -139,6 +140,7 @@ static void notified(struct ring_post *p)
 {
 	struct request *r = (struct request *)(void *)((char *)p - offsetof(struct request, notification.post));
 
+	request_pool_wait_end(r);
 	r->next(r);
 }
 
@@ -146,6 +148,7 @@ void coherence_then(struct request *r, void (*next)(struct request *r))
 {
 	r->next = next;
 	r->notification.post.fn = notified;
+	request_pool_wait_begin(r);
 }
 
 void coherence_mode_ended(struct request *r, struct inode *i, void (*next)(struct request *r))

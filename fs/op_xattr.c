@@ -55,6 +55,24 @@ static void set_start(struct request *r)
 	ring_submit(op);
 }
 
+/**
+ * set_written() - what callers have written already does not end the capability that is set now
+ *
+ * The kernel ends it before it takes a write, but what it has taken earlier (writeback, mappings) comes here later, as a write that would
+ * end it in SOURCE: so that is written back first. No deadlock: see op_lseek(), vfs_setxattr() holds the inode's lock, too.
+ */
+static void set_written(struct request *r)
+{
+	const struct xattr_state *s = REQUEST_STATE(r, struct xattr_state);
+
+	if (strcmp(s->name, "security.capability") != 0 || !inode_dirty(r->inode) || passthrough_serves(r->mount, r->inode)) {
+		set_start(r);
+		return;
+	}
+	coherence_then(r, set_start);
+	coherence_drop_range(r->mount, inode_nodeid(r->inode), 0, 0, r->thread->ring, &r->notification);
+}
+
 void op_setxattr(struct request *r, uint64_t nodeid, const char *name, const void *value, size_t size, int flags, bool kill_sgid)
 {
 	struct xattr_state *s = xattr_begin(r, nodeid);
@@ -65,7 +83,7 @@ void op_setxattr(struct request *r, uint64_t nodeid, const char *name, const voi
 	/* the caller is not in the file's group: neither must we be, then the filesystem ends sgid (posix_acl_update_mode) */
 	if (kill_sgid)
 		s->creds = (struct creds){ .uid = 0, .gid = 65534, .flags = CREDS_SET | CREDS_NO_FSETID };
-	request_with_fds(r, set_start);
+	request_with_fds(r, set_written);
 }
 
 static void get_done(struct op *op)

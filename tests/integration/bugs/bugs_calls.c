@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* bugs_calls.c - bugs of single functions of the daemon: start, end, messages, statistics, proofs, submounts. */
+#include <sched.h>
 #include <stdarg.h>
 #include <stdlib.h>
 #include <stdio.h>
@@ -16,7 +17,6 @@
 #include "bugs.h"
 #include "fs/coherence.h"
 #include "fs/daemon.h"
-#include "fs/placement_class.h"
 #include "fs/report.h"
 #include "fs/request.h"
 #include "fs/session.h"
@@ -27,7 +27,7 @@
 static const char *const names[] = { "status_zero", "status_bad", "foreground", "unmount_lost", "abort_lost", "words_lost",
 				     "statistics_lost", "start_line_lost", "watch_lost", "submounts_lost",
 				     "kick_lost", "sync_on_the_spot", "class_kept", "restless", "ends_dirty", "around_empty", "around_flip",
-				     "attributes_kept", "pages_kept", "kinds_alike" };
+				     "attributes_kept", "pages_kept", "kinds_alike", "no_room" };
 
 static bool is(const char *name)
 {
@@ -62,6 +62,8 @@ WRAP("statistics_lost", report_write, (const struct server *srv), (srv))
 WRAP("start_line_lost", report_start, (const struct server *srv), (srv))
 WRAP("submounts_lost", submount_scan, (struct server *srv), (srv))
 WRAP("kick_lost", uring_kick, (struct uring_channel *u), (u))
+WRAP("no_room", request_pool_wait_begin, (struct request *r), (r))
+WRAP("no_room", request_pool_wait_end, (struct request *r), (r))
 WRAP("watch_lost", watch_take, (struct watch *w, watch_found_fn found, void *arg), (w, found, arg))
 
 /* attributes_kept: the kernel is told of a file that it does not know. */
@@ -82,11 +84,14 @@ void __wrap_coherence_drop_range(struct mount *m, uint64_t nodeid, uint64_t off,
 
 int __real_ring_wait(struct ring *r, bool sleep);
 int __wrap_ring_wait(struct ring *r, bool sleep);
-/** restless: looks ten times a second. */
+/** restless: looks ten times a second. class_kept: of class SCHED_IDLE always, whoever ends that. */
 int __wrap_ring_wait(struct ring *r, bool sleep)
 {
 	const struct timespec tenth = { .tv_nsec = 100000000 };
+	const struct sched_param none = { 0 };
 
+	if (is("class_kept") && sched_getscheduler(0) != SCHED_IDLE && sched_setscheduler(0, SCHED_IDLE, &none) < 0)
+		abort();
 	if (!sleep || !is("restless"))
 		return __real_ring_wait(r, sleep);
 	(void)nanosleep(&tenth, NULL);
@@ -199,16 +204,6 @@ int __wrap_file_check(int fd, bool cow, struct proof_extents *ret)
 		*ret = (struct proof_extents){ .good = true, .size = (uint64_t)st.st_size, .blocks = (uint64_t)st.st_blocks, .count = 1,
 					       .range = { { 0, (uint64_t)st.st_size } } };
 	return res;
-}
-
-/** Who is of class SCHED_IDLE stays so. */
-enum class_verdict __real_placement_class_look(struct class_watch *w, const struct class_sample *s);
-enum class_verdict __wrap_placement_class_look(struct class_watch *w, const struct class_sample *s);
-enum class_verdict __wrap_placement_class_look(struct class_watch *w, const struct class_sample *s)
-{
-	enum class_verdict verdict = __real_placement_class_look(w, s);
-
-	return is("class_kept") ? CLASS_STAY : verdict;
 }
 
 void __wrap_log_message(enum log_level level, const char *format, ...) __attribute__((format(printf, 2, 3)));
