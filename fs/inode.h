@@ -33,10 +33,12 @@
 #define INODE_ROOT 1u
 /** Longest file handle kept in the record itself (ext4 8, xfs and tmpfs 12, btrfs 20 bytes). */
 #define INODE_HANDLE_INLINE 20u
-/** struct inode, told: pages (it was open in a way that fills the page cache); a mode with setuid or setgid; pages that it may not have written back. */
+/** struct inode, told: pages (it was open in a way that fills the page cache); a mode with setuid or setgid; pages that it may not have written back;
+ *  a writer, who ends the attributes that the kernel holds. */
 #define INODE_TOLD_PAGES 1u
 #define INODE_TOLD_SPECIAL 2u
 #define INODE_TOLD_DIRTY 4u
+#define INODE_TOLD_WRITER 8u
 /** MAX_HANDLE_SZ of the kernel (include/linux/exportfs.h). */
 #define INODE_HANDLE_MAX 128u
 
@@ -176,6 +178,18 @@ struct inode *inode_held_known(struct inode_table *t, uint16_t fs, const struct 
  */
 struct inode *inode_held_add(struct inode_table *t, uint16_t fs, const struct statx *stx, int fd, struct inode *parent,
 			     const char *name, int *ret_close_fd);
+/*
+ * inode_recent.c. The kernel has names and attributes of a file that it was told of less than their timeouts ago. When that was is not
+ * kept for each file: records are numbered as they are made, so the newest number of some time ago tells those that are younger.
+ */
+/** inode_recent_tick() - before a request that may make records, at @now_ns; @window_ns as below, not 0. Thread: any. */
+void inode_recent_tick(struct inode_table *t, uint64_t now_ns, uint64_t window_ns);
+/**
+ * inode_recent() - whether the kernel was told of regular file @ino for the first time less than @window_ns before @now_ns, and nobody has had it
+ * open for writing
+ * It may be by another name, and may have been told by a reply that is still on its way.  Thread: any.
+ */
+bool inode_recent(struct inode_table *t, uint16_t fs, uint64_t ino, uint64_t now_ns, uint64_t window_ns);
 /** inode_forget() - nlookup - @n (a too large @n counts as all). Returns a descriptor to close, or -1. */
 int inode_forget(struct inode_table *t, uint64_t nodeid, uint64_t n);
 /** inode_handle_get() - copy the file handle; len 0: it has none. */
@@ -250,6 +264,8 @@ bool inode_mode_ended(struct inode *i);
 bool inode_cached(const struct inode *i);
 /** inode_opens() - open handles. */
 uint32_t inode_opens(struct inode_table *t, struct inode *i);
+/** inode_writer_set() - it is open for writing, or was: INODE_TOLD_WRITER. Thread: any. */
+void inode_writer_set(struct inode *i);
 /** inode_dirty_set() - an open handle, counted already, lets the kernel hold data that we have not been sent, until all are closed. Thread: any. */
 void inode_dirty_set(struct inode *i);
 /** inode_dirty() - whether it may hold some. Thread: any. */

@@ -164,6 +164,12 @@ uint32_t inode_opens(struct inode_table *t, struct inode *i)
 	return atomic_load_explicit(&i->opens, memory_order_acquire);
 }
 
+void inode_writer_set(struct inode *i)
+{
+	if (!(atomic_load_explicit(&i->told, memory_order_relaxed) & INODE_TOLD_WRITER))
+		atomic_fetch_or_explicit(&i->told, INODE_TOLD_WRITER, memory_order_relaxed);
+}
+
 void inode_dirty_set(struct inode *i)
 {
 	atomic_fetch_or(&i->told, INODE_TOLD_DIRTY);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * inode_table.h - inside of the inode table; for inode.c, inode_fd.c, inode_held.c, inode_kept.c and inode_data.c only.
+ * inode_table.h - inside of the inode table; for inode.c, inode_fd.c, inode_held.c, inode_kept.c, inode_recent.c and inode_data.c only.
  */
 #ifndef URINGFS_INODE_TABLE_H
 #define URINGFS_INODE_TABLE_H
@@ -24,6 +24,13 @@ struct inode_list {
 	uint32_t head, tail;
 };
 
+/** Marks of inode_table_mark() and when they were taken, the newer one first; at 0: none yet. */
+struct inode_recent {
+	_Atomic uint64_t next_ns; /* time for another */
+	uint64_t at_ns[2];
+	uint32_t mark[2];
+};
+
 struct inode_table {
 	pthread_mutex_t lock;
 	struct inode_table_config cfg;
@@ -39,6 +46,7 @@ struct inode_table {
 	struct inode_list lru; /* with descriptors that nobody uses */
 	struct inode_list kept; /* forgotten by the kernel, kept for file handles; none has a descriptor, so it is in one list at most */
 	uint32_t kept_count;
+	struct inode_recent recent;
 	uint64_t live, live_max, fds, pages_live;
 };
 

@@ -18,6 +18,9 @@
 #include "fs/session.h"
 #include "fs/transport_uring.h"
 
+/** At most, however long the kernel trusts. */
+#define RECENT_MAX_S 5.0
+
 /** root_identity() - attributes and file handle of the root. */
 static int root_identity(int fd, struct statx *stx, struct inode_handle *handle)
 {
@@ -38,6 +41,14 @@ static int root_identity(int fd, struct statx *stx, struct inode_handle *handle)
 	return 0;
 }
 
+/** recent_ns() - half of what names and attributes are trusted for: who asks for them after a listing finds them in the kernel still. */
+static uint64_t recent_ns(const struct options *opt)
+{
+	double seconds = opt->entry_timeout < opt->attr_timeout ? opt->entry_timeout : opt->attr_timeout;
+
+	return (uint64_t)((seconds / 2 < RECENT_MAX_S ? seconds / 2 : RECENT_MAX_S) * 1e9);
+}
+
 /** mount_tables() - @root_fd is taken over on success only. */
 static int mount_tables(struct mount *m, int root_fd)
 {
@@ -55,6 +66,7 @@ static int mount_tables(struct mount *m, int root_fd)
 		return res;
 	cfg.keep_names = m->backing[0].mount_fd < 0;
 	m->keep_names = cfg.keep_names;
+	m->recent_ns = recent_ns(&srv->opt);
 	cfg.kept_max = cfg.keep_names ? 0 : srv->opt.export_files; /* what is kept must open again by a file handle: report_start() */
 	res = handle_table_create(srv->budget.max < 1u << 24 ? srv->budget.max : 1u << 24, &m->handles);
 	if (res < 0)

@@ -65,6 +65,18 @@ static bool is_dot(const char *name)
 	return name[0] == '.' && (!name[1] || (name[1] == '.' && !name[2]));
 }
 
+/**
+ * is_known() - whether the kernel has been told of the file of entry @d a moment ago
+ * It keeps what it has of an entry that comes without attributes (fuse_direntplus_link(), fs/fuse/readdir.c); if that was of another name,
+ * it looks this one up when somebody asks.
+ */
+static bool is_known(const struct request *r, const struct names_entry *d)
+{
+	const struct mount *m = r->mount;
+
+	return m->recent_ns && d->type == DT_REG && inode_recent(m->inodes, r->inode->fs, d->ino, r->start_ns, m->recent_ns);
+}
+
 /** put_entry() - one entry into the reply; @e: with attributes. */
 static void put_entry(struct request *r, const struct names_entry *d, const struct fuse_entry_param *e)
 {
@@ -129,6 +141,10 @@ static void emit_batch(struct request *r)
 		s->children[n] = (struct child){ .parent_fd = r->fd, .parent = r->inode, .name = s->entries[n]->name, .done = batch_looked_up };
 		if (is_dot(s->entries[n]->name))
 			continue; /* the kernel wants no look-up of these */
+		if (is_known(r, s->entries[n])) {
+			stats_add(&r->thread->stats.names_known, 1);
+			continue;
+		}
 		s->children[n].request = r;
 		s->pending++;
 		child_lookup(&s->children[n]);
@@ -250,6 +266,8 @@ void op_readdir(struct request *r, uint64_t nodeid, uint64_t fh, size_t size, ui
 
 	if (!request_inode(r, nodeid) || !request_handle(r, fh))
 		return;
+	if (plus && r->mount->recent_ns)
+		inode_recent_tick(r->mount->inodes, r->start_ns, r->mount->recent_ns);
 	if (!r->handle->directory) {
 		request_reply_err(r, -ENOTDIR);
 		return;

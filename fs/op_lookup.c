@@ -73,6 +73,8 @@ void op_lookup(struct request *r, uint64_t parent, const char *name)
 	if (!(self ? request_inode_kept(r, parent) : request_inode(r, parent)))
 		return;
 	*c = (struct child){ .request = r, .parent = r->inode, .name = name, .done = lookup_done };
+	if (r->mount->recent_ns)
+		inode_recent_tick(r->mount->inodes, r->start_ns, r->mount->recent_ns);
 	if (self) {
 		c->parent = NULL;
 		c->done = lookup_self_done;

@@ -81,6 +81,8 @@ struct handle *open_file_handle(struct request *r, struct open_state *s, struct 
 	handle_publish(m->handles, h, i);
 	atomic_fetch_add(&m->server->budget.used, h->has_direct ? 2 : 1);
 	inode_open_count(m->inodes, i, 1);
+	if (h->writable)
+		inode_writer_set(i);
 	if ((s->flags & O_ACCMODE) == O_RDWR || (h->writable && m->server->opt.writeback)) /* shared mappings, or all writes */
 		inode_dirty_set(i);
 	return h;

@@ -25,7 +25,8 @@ struct totals {
 	struct histogram latency[UAPI_FUSE_OPCODE_MAX];
 	uint64_t errors[UAPI_FUSE_OPCODE_MAX];
 	uint64_t requests, requests_uring, kicks, replies_lost, bytes_read, bytes_written, in_flight, in_flight_max, bad_requests, interrupts,
-		lookups_hot, lookups_cold, lookups_again, dirs_listed, dirs_kept, sole_changes, dirs_ahead, names_ahead, passthrough_opens, passthrough_not[PASSTHROUGH_NOT_COUNT],
+		lookups_hot, lookups_cold, lookups_again, dirs_listed, dirs_kept, sole_changes, dirs_ahead, names_ahead, names_known,
+		passthrough_opens, passthrough_not[PASSTHROUGH_NOT_COUNT],
 		early_pieces, early_bytes, dontcache, dontcache_refused, zero_copy_reads, zero_copy_writes, zero_copy_bytes, zero_copy_around, zero_copy_cleared, zero_copy_not;
 	uint64_t moves, given, streams, stream_moves, idle_class, idle_switches, idle_ns, idle_starved, idle_contended; /* placement_*.h */
 	uint64_t inodes, inodes_max, inodes_kept, inode_fds, inode_memory, handles;
@@ -84,6 +85,7 @@ static void sum_thread(struct totals *s, const struct server_thread *thread)
 	s->dirs_kept += stats_get(&t->dirs_kept);
 	s->dirs_ahead += stats_get(&t->dirs_ahead);
 	s->names_ahead += stats_get(&t->names_ahead);
+	s->names_known += stats_get(&t->names_known);
 }
 
 static struct totals *sum(const struct server *srv)
@@ -188,6 +190,7 @@ static unsigned figures(const struct server *srv, const struct totals *s, struct
 		{ "dirs_kept", s->dirs_kept },
 		{ "dirs_ahead", s->dirs_ahead },
 		{ "names_ahead", s->names_ahead },
+		{ "names_known", s->names_known },
 		{ "inodes", s->inodes },
 		{ "inodes_max", s->inodes_max },
 		{ "inodes_kept", s->inodes_kept },

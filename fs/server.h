@@ -102,6 +102,7 @@ struct mount {
 	char uring_why[160];      /* why not; empty otherwise */
 	bool zero_copy;           /* with uring: its queues have slots for the callers' pages; constant once threads serve it */
 	char zero_copy_why[160];  /* why not; empty otherwise */
+	uint64_t recent_ns;       /* so long after the kernel was told of a file a listing does not tell it again; 0: it always does */
 	bool keep_names;          /* inodes are opened again by name, not by file handle */
 	/* what INIT agreed upon */
 	uint64_t init_flags;      /* flags | flags2 << 32 as answered */
@@ -134,6 +135,7 @@ struct thread_stats {
 	_Atomic uint64_t sole_changes; /* changes of data without a look at the file */
 	_Atomic uint64_t lookups_hot, lookups_cold; /* answered at once; by waiting for the disk */
 	_Atomic uint64_t dirs_listed, dirs_kept; /* opens of directories: the kernel is to keep the names; it has them */
+	_Atomic uint64_t names_known; /* entries of listings sent without the attributes, which the kernel had */
 	_Atomic uint64_t dirs_ahead, names_ahead; /* listings begun to be worked ahead of; names looked up so */
 	_Atomic uint64_t lookups_again; /* of the first: of known inodes, by one statx */
 };

@@ -558,8 +558,45 @@ static void test_sole(void)
 	inode_table_destroy(t);
 }
 
+/** Files are recent while the mark from before they were made is; the root and what was written never are. */
+static void test_recent(void)
+{
+	struct inode_table *t = table(false);
+	const uint64_t window = 1000, first = 50000;
+	struct inode *i;
+
+	CHECK(!inode_recent(t, 0, 10, first, window)); /* no mark yet */
+	add(t, 10, NULL, NULL, -1);
+	inode_recent_tick(t, first, window);
+	add(t, 11, NULL, NULL, -1);
+	CHECK(!inode_recent(t, 0, 10, first, window)); /* older than the mark */
+	CHECK(inode_recent(t, 0, 11, first, window));
+	CHECK(!inode_recent(t, 1, 11, first, window)); /* another filesystem */
+	CHECK(!inode_recent(t, 0, 99, first, window));
+	inode_recent_tick(t, first + window / 4 - 1, window); /* too early for another mark */
+	CHECK(inode_recent(t, 0, 11, first + window, window));
+	CHECK(!inode_recent(t, 0, 11, first + window + 1, window));
+	inode_recent_tick(t, first + window / 2, window);
+	add(t, 12, NULL, NULL, -1);
+	CHECK(inode_recent(t, 0, 11, first + window, window) && inode_recent(t, 0, 12, first + window, window));
+	/* the older mark is too old now, the newer one is not */
+	CHECK(!inode_recent(t, 0, 11, first + window + 1, window) && inode_recent(t, 0, 12, first + window + 1, window));
+	inode_recent_tick(t, first + 100 * window, window); /* after a long pause */
+	CHECK(!inode_recent(t, 0, 12, first + 100 * window, window));
+	add(t, 13, NULL, NULL, -1);
+	CHECK(inode_recent(t, 0, 13, first + 100 * window, window));
+	i = inode_get(t, add(t, 14, NULL, NULL, -1));
+	REQUIRE(i);
+	CHECK(inode_recent(t, 0, 14, first + 100 * window, window));
+	inode_writer_set(i);
+	CHECK(!inode_recent(t, 0, 14, first + 100 * window, window));
+	(void)inode_put(t, i);
+	inode_table_destroy(t);
+}
+
 int main(void)
 {
+	test_recent();
 	test_sole();
 	CHECK_LE(sizeof(struct inode), 128);
 	CHECK_EQ(32 * sizeof(struct inode) % 4096, 0); /* groups of records are whole pages: madvise() gives them back */
