@@ -6,8 +6,6 @@
 #include <string.h>
 #include <sys/sysmacros.h>
 
-#include "fs/request_pool.h"
-
 static void child_finish(struct child *c, int64_t res)
 {
 	c->res = res;
@@ -45,7 +43,7 @@ static void child_dropped(struct ring_post *p)
 {
 	struct child *c = (struct child *)(void *)((char *)p - offsetof(struct child, notification.post));
 
-	request_pool_wait_end(c->request);
+	notify_wait_end(c->request);
 	child_finish(c, 0);
 }
 
@@ -98,13 +96,16 @@ static void child_entered(struct child *c, int fd, bool known)
 	if (!c->keep_fd)
 		server_close(c->request->thread, c->fd, false);
 	c->fd = -1;
-	if (!changed) {
-		child_finish(c, 0);
+	if (changed && notify_wait_begin(c->request)) {
+		c->notification.post.fn = child_dropped;
+		notify_pages(m, c->entry.ino, 0, 0, c->request->thread->ring, &c->notification);
 		return;
 	}
-	c->notification.post.fn = child_dropped;
-	request_pool_wait_begin(c->request);
-	coherence_drop(m, c->entry.ino, c->request->thread->ring, &c->notification);
+	if (changed) {
+		coherence_drop_later(m, c->inode);
+		c->entry.attr_timeout = 0; /* whoever asks next waits */
+	}
+	child_finish(c, 0);
 }
 
 /** child_identified() - into the inode table, by its file handle. */

@@ -2,17 +2,12 @@
 #include "coherence.h"
 
 #include <errno.h>
-#include <pthread.h>
+#include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/prctl.h>
-#include <sys/uio.h>
-#include <unistd.h>
 
 #include "backend/util/log.h"
-#include "fs/libfuse_io.h"
 #include "fs/request.h"
-#include "fs/request_pool.h"
 #include "fs/session.h"
 
 /** Changes through an open file before it is tried to be alone with it, which costs as much as a dozen looks; four times as many after each time. */
@@ -23,142 +18,39 @@
 /** Looks at a file that others of our requests go on changing; then it counts as not known. */
 #define CHANGE_LOOKS_MAX 4u
 
-struct notifier {
-	pthread_t tid;
-	pthread_mutex_t lock;
-	pthread_cond_t wake;
-	struct notification *first, **last;
-	bool quit;
-};
-
 /* ---- telling the kernel ------------------------------------------------------------ */
 
-/** send_inval() - FUSE_NOTIFY_INVAL_INODE for data of the inode; waits for its locked pages. */
-static void send_inval(const struct notification *n)
+void coherence_drop_later(struct mount *m, struct inode *i)
 {
-	struct fuse_notify_inval_inode_out body = { .ino = n->nodeid, .off = n->off, .len = n->len };
-	struct fuse_out_header head = { .len = sizeof(head) + sizeof(body), .error = FUSE_NOTIFY_INVAL_INODE };
-	struct iovec iov[2] = { { &head, sizeof(head) }, { &body, sizeof(body) } };
-	ssize_t res;
+	struct notification *n = calloc(1, sizeof(*n));
 
-	do {
-		res = libfuse_io_writev(session_fd(n->mount), iov, 2);
-	} while (res < 0 && errno == EINTR);
-	/* ENOENT: the kernel has forgotten the inode, and its pages with it */
-}
-
-static struct notification *next_notification(struct notifier *n)
-{
-	struct notification *item;
-
-	pthread_mutex_lock(&n->lock);
-	while (!n->first && !n->quit)
-		pthread_cond_wait(&n->wake, &n->lock);
-	item = n->first;
-	if (item && !(n->first = item->next))
-		n->last = &n->first;
-	pthread_mutex_unlock(&n->lock);
-	return item;
-}
-
-static void *notify(void *arg)
-{
-	struct notification *item;
-
-	(void)prctl(PR_SET_NAME, "uringfs-notify"); /* only a name */
-	while ((item = next_notification(arg))) {
-		send_inval(item);
-		if (item->ring)
-			(void)ring_post(NULL, item->ring, &item->post); /* the ring lives: a request of it waits */
-		else
-			free(item);
-	}
-	return NULL;
-}
-
-int notifier_create(struct notifier **ret_n)
-{
-	struct notifier *n = calloc(1, sizeof(*n));
-	int res;
-
-	if (!n)
-		return -ENOMEM;
-	pthread_mutex_init(&n->lock, NULL);
-	pthread_cond_init(&n->wake, NULL);
-	n->last = &n->first;
-	res = -pthread_create(&n->tid, NULL, notify, n);
-	if (res < 0) {
-		free(n);
-		return res;
-	}
-	*ret_n = n;
-	return 0;
-}
-
-void notifier_destroy(struct notifier *n)
-{
-	if (!n)
-		return;
-	pthread_mutex_lock(&n->lock);
-	n->quit = true;
-	pthread_cond_signal(&n->wake);
-	pthread_mutex_unlock(&n->lock);
-	pthread_join(n->tid, NULL);
-	pthread_mutex_destroy(&n->lock);
-	pthread_cond_destroy(&n->wake);
-	free(n);
-}
-
-void coherence_drop(struct mount *m, uint64_t nodeid, struct ring *ring, struct notification *item)
-{
-	coherence_drop_range(m, nodeid, 0, 0, ring, item);
-}
-
-void coherence_drop_range(struct mount *m, uint64_t nodeid, uint64_t off, uint64_t len, struct ring *ring, struct notification *item)
-{
-	struct notifier *n = m->server->notifier;
-
-	item->next = NULL;
-	item->mount = m;
-	item->nodeid = nodeid;
-	item->off = (int64_t)off;
-	item->len = (int64_t)len;
-	item->ring = ring;
-	pthread_mutex_lock(&n->lock);
-	*n->last = item;
-	n->last = &item->next;
-	pthread_cond_signal(&n->wake);
-	pthread_mutex_unlock(&n->lock);
-}
-
-void coherence_drop_attributes(struct mount *m, uint64_t nodeid, struct ring *ring, struct notification *item)
-{
-	coherence_drop_range(m, nodeid, UINT64_MAX, 0, ring, item); /* before the start of the file: no pages */
+	inode_data_goes(m->inodes, i); /* without the memory for it, too: who shows attributes later has them dropped */
+	if (n)
+		notify_pages(m, inode_nodeid(i), 0, 0, NULL, n);
 }
 
 static void notified(struct ring_post *p)
 {
 	struct request *r = (struct request *)(void *)((char *)p - offsetof(struct request, notification.post));
 
-	request_pool_wait_end(r);
+	notify_wait_end(r);
 	r->next(r);
 }
 
-void coherence_then(struct request *r, void (*next)(struct request *r))
+bool coherence_drop_then(struct request *r, uint64_t off, uint64_t len, void (*next)(struct request *r))
 {
+	if (!notify_wait_begin(r))
+		return false;
 	r->next = next;
 	r->notification.post.fn = notified;
-	request_pool_wait_begin(r);
+	notify_pages(r->mount, inode_nodeid(r->inode), off, len, r->thread->ring, &r->notification);
+	return true;
 }
 
-void coherence_mode_ended(struct request *r, struct inode *i, void (*next)(struct request *r))
+void coherence_mode_ended(struct request *r, struct inode *i)
 {
-	if (!inode_mode_ended(i)) {
-		next(r);
-		return;
-	}
-	coherence_then(r, next);
-	coherence_drop_attributes(r->mount, inode_nodeid(i), r->thread->ring, &r->notification);
+	if (inode_mode_ended(i))
+		notify_attributes(r->mount, inode_nodeid(i));
 }
 
 /* ---- who changed it ------------------------------------------------------------------ */
@@ -206,19 +98,14 @@ bool coherence_check(struct mount *m, struct inode *i, const struct statx *stx, 
 static enum inode_data look(struct mount *m, struct inode *i, int fd)
 {
 	enum inode_data res = INODE_DATA_UNSETTLED;
-	struct notification *n;
 	struct statx stx;
 	uint32_t seq = inode_data_seq(m->inodes, i);
 
 	if (!inode_opens(m->inodes, i) || sys_statx(fd, "", AT_EMPTY_PATH, STATX_TYPE | STATX_MTIME | STATX_SIZE, &stx) < 0)
 		return res;
 	res = coherence_data_check(m, i, &stx, seq, false);
-	if (res == INODE_DATA_CHANGED && !passthrough_serves(m, i)) {
-		/* nobody waits: the writer may hold the very page that the kernel would wait for */
-		n = calloc(1, sizeof(*n));
-		if (n)
-			coherence_drop(m, inode_nodeid(i), NULL, n);
-	}
+	if (res == INODE_DATA_CHANGED && !passthrough_serves(m, i))
+		coherence_drop_later(m, i); /* nobody waits: the writer may hold the very page that the kernel would wait for */
 	return res;
 }
 
@@ -268,6 +155,22 @@ static void leave(const struct request *r, struct inode *i, int fd)
 		sole_remove(r->mount->backing[i->fs].sole, fd, i);
 }
 
+static void changes(struct request *r, struct inode *i, int fd)
+{
+	(void)inode_change_begin(r->mount->inodes, i); /* whether others are at it does not matter here */
+	r->changing = i;
+	r->changing_fd = fd;
+}
+
+void coherence_empty_begin(struct request *r, struct inode *i, int fd)
+{
+	if (i->type != S_IFREG || !coherence_needed(r->mount))
+		return;
+	if (!is_sole(r->mount, i, r->start_ns))
+		leave(r, i, fd);
+	changes(r, i, fd);
+}
+
 void coherence_change_begin(struct request *r, struct inode *i, int fd)
 {
 	struct mount *m = r->mount;
@@ -287,9 +190,7 @@ void coherence_change_begin(struct request *r, struct inode *i, int fd)
 		else if (look(m, i, fd) != INODE_DATA_UNSETTLED) /* so far nobody, or it is told; and from the marks on there are events */
 			inode_sole_begin(m->inodes, i, events, seen);
 	}
-	(void)inode_change_begin(m->inodes, i); /* whether others are at it does not matter here */
-	r->changing = i;
-	r->changing_fd = fd;
+	changes(r, i, fd);
 }
 
 void coherence_change_end(struct request *r)

@@ -83,7 +83,7 @@ static void look(struct mount *m, struct handle *h)
 		return; /* the next look tells */
 	h->dir_ctime_sec = stx.stx_ctime.tv_sec;
 	h->dir_ctime_nsec = stx.stx_ctime.tv_nsec;
-	coherence_drop(m, inode_nodeid(h->inode), NULL, n);
+	notify_pages(m, inode_nodeid(h->inode), 0, 0, NULL, n);
 }
 
 static void look_at_all(struct server_thread *t, uint64_t now)

@@ -219,6 +219,8 @@ uint32_t inode_data_seq(struct inode_table *t, struct inode *i);
  * UNSETTLED: requests of ours were changing it around that statx, so it tells nothing; nothing is remembered.
  */
 enum inode_data inode_data_check(struct inode_table *t, struct inode *i, const struct statx *stx, uint32_t seq, bool waits);
+/** inode_data_goes() - the kernel is told to drop its pages, and nobody waits for that: the next inode_data_check() whose caller waits says CHANGED. */
+void inode_data_goes(struct inode_table *t, struct inode *i);
 /* While a file is sole, those who change it say so: coherence.c reads the events before inode_data_check() and before it relies on inode_sole(). */
 /** inode_sole() - it is. Thread: any. */
 bool inode_sole(struct inode_table *t, struct inode *i);

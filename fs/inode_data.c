@@ -33,15 +33,25 @@ enum inode_data inode_data_check(struct inode_table *t, struct inode *i, const s
 	if (!i->changers && i->data_seq == seq) {
 		/* nothing known: nothing was cached yet, or our own change was the last and could not be looked at */
 		res = i->data_state == DATA_FOREIGN || (i->data_state == DATA_KNOWN && !data_equal(i, stx)) ? INODE_DATA_CHANGED : INODE_DATA_SAME;
-		if (waits && i->data_going)
-			res = INODE_DATA_CHANGED;
-		if (waits || res == INODE_DATA_CHANGED)
-			i->data_going = !waits;
+		if (!waits && res == INODE_DATA_CHANGED)
+			i->data_going = 1;
 		i->data_state = DATA_KNOWN;
 		remember(i, stx);
 	}
+	/* whatever this look tells: it may be a write-back for those very pages that unsettles it */
+	if (waits && i->data_going) {
+		res = INODE_DATA_CHANGED;
+		i->data_going = 0;
+	}
 	pthread_mutex_unlock(&t->lock);
 	return res;
+}
+
+void inode_data_goes(struct inode_table *t, struct inode *i)
+{
+	pthread_mutex_lock(&t->lock);
+	i->data_going = 1;
+	pthread_mutex_unlock(&t->lock);
 }
 
 enum inode_dir inode_dir_listing(struct inode_table *t, struct inode *i, const struct statx *stx, uint64_t now_ns, uint64_t keep_ns,

@@ -11,7 +11,7 @@ struct attr_state {
 	struct statx stx;
 	struct setattr_args args;
 	struct uapi_fuse_statx_in statx_in;
-	bool truncate_only;
+	bool once; /* the answer is not to be kept */
 	struct creds creds;
 };
 
@@ -37,17 +37,27 @@ static void stat_start(struct request *r, op_done_fn done)
 	ring_submit(op);
 }
 
-/** attr_answer() - call @next now, or, when somebody else has changed the data, after the kernel has dropped its pages. */
+/**
+ * attr_answer() - call @next now, or, when somebody else has changed the data, after the kernel has dropped its pages
+ * Where the request may not wait for that the answer is good for this once: whoever asks next waits.
+ */
 static void attr_answer(struct request *r, void (*next)(struct request *r))
 {
-	const struct attr_state *s = REQUEST_STATE(r, struct attr_state);
+	struct attr_state *s = REQUEST_STATE(r, struct attr_state);
 
-	if (!coherence_check(r->mount, r->inode, &s->stx, r->data_seq)) {
-		next(r);
-		return;
+	s->once = false;
+	if (coherence_check(r->mount, r->inode, &s->stx, r->data_seq)) {
+		if (coherence_drop_then(r, 0, 0, next))
+			return;
+		coherence_drop_later(r->mount, r->inode);
+		s->once = true;
 	}
-	coherence_then(r, next);
-	coherence_drop(r->mount, inode_nodeid(r->inode), r->thread->ring, &r->notification);
+	next(r);
+}
+
+static double attr_timeout(const struct request *r, const struct attr_state *s)
+{
+	return s->once ? 0 : passthrough_attr_timeout(r->mount, r->inode);
 }
 
 static void getattr_answer(struct request *r);
@@ -69,7 +79,7 @@ static void getattr_answer(struct request *r)
 
 	attr_from_statx(r->inode->fs, &s->stx, &st);
 	inode_mode_told(r->inode, s->stx.stx_mode);
-	request_reply_attr(r, &st, passthrough_attr_timeout(r->mount, r->inode));
+	request_reply_attr(r, &st, attr_timeout(r, s));
 }
 
 static void getattr_start(struct request *r)
@@ -98,7 +108,7 @@ static void statx_answer(struct request *r)
 {
 	const struct attr_state *s = REQUEST_STATE(r, struct attr_state);
 	const struct statx *x = &s->stx;
-	double timeout = passthrough_attr_timeout(r->mount, r->inode);
+	double timeout = attr_timeout(r, s);
 	struct uapi_fuse_statx_out out;
 
 	out = (struct uapi_fuse_statx_out){

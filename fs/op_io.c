@@ -306,20 +306,16 @@ static void write_over(struct request *r, int error)
 		return;
 	}
 	write_early(r, s->in->offset, s->done);
-	if (!write_beside_pages(r, s->in) || !s->done) {
-		/* a write-back is not to wait for the notifier, which may wait for it (op_lseek()); the kernel sets no such flag there */
-		if (s->in->write_flags & FUSE_WRITE_KILL_SUIDGID && !(s->in->write_flags & FUSE_WRITE_CACHE))
-			coherence_mode_ended(r, r->inode, write_answer);
-		else
-			write_answer(r);
-		return;
+	if (s->in->write_flags & FUSE_WRITE_KILL_SUIDGID)
+		coherence_mode_ended(r, r->inode);
+	/* pages that were read while it was written must go before the writer may rely on it: open_file.c, past_cache(); of an append wherever that is */
+	if (write_beside_pages(r, s->in) && s->done) {
+		bool append = s->in->flags & O_APPEND;
+		if (coherence_drop_then(r, append ? 0 : s->in->offset, append ? 0 : s->done, write_answer))
+			return;
+		coherence_drop_later(r->mount, r->inode);
 	}
-	coherence_then(r, write_answer);
-	/* pages that were read while it was written must go before the writer may rely on it: open_file.c, past_cache(); with all attributes */
-	if (s->in->flags & O_APPEND) /* wherever that is */
-		coherence_drop(r->mount, inode_nodeid(r->inode), r->thread->ring, &r->notification);
-	else
-		coherence_drop_range(r->mount, inode_nodeid(r->inode), s->in->offset, s->done, r->thread->ring, &r->notification);
+	write_answer(r);
 }
 
 static void write_done(struct op *op)

@@ -25,38 +25,23 @@ static const struct ioctl_row rows[] = {
 
 struct ioctl_state {
 	uint32_t out_size; /* 0: a change */
-	int64_t res;
 };
-
-static void ioctl_told(struct request *r)
-{
-	const struct ioctl_state *s = REQUEST_STATE(r, struct ioctl_state);
-
-	if (s->res < 0)
-		request_reply_err(r, s->res);
-	else
-		request_reply_ioctl(r, NULL, 0);
-}
 
 static void ioctl_done(struct op *op)
 {
 	struct request *r = op->owner;
-	struct ioctl_state *s = REQUEST_STATE(r, struct ioctl_state);
+	const struct ioctl_state *s = REQUEST_STATE(r, struct ioctl_state);
 
-	if (s->out_size) {
-		if (op->res < 0)
-			request_reply_err(r, op->res);
-		else
-			request_reply_ioctl(r, r->payload, s->out_size);
-		return;
-	}
 	/*
 	 * The kernel does not take an ioctl for a change: it is told that the attributes it holds (ctime) are old. Also of one that
 	 * failed: ext4 sets the flags that it has, and then refuses those that it has not (fs/ext4/ioctl.c, ext4_fileattr_set).
 	 */
-	s->res = op->res;
-	coherence_then(r, ioctl_told);
-	coherence_drop_attributes(r->mount, inode_nodeid(r->inode), r->thread->ring, &r->notification);
+	if (!s->out_size)
+		notify_attributes(r->mount, inode_nodeid(r->inode));
+	if (op->res < 0)
+		request_reply_err(r, op->res);
+	else
+		request_reply_ioctl(r, r->payload, s->out_size);
 }
 
 void op_ioctl(struct request *r, uint64_t nodeid, const struct fuse_ioctl_in *in, const void *in_buf)

@@ -77,9 +77,8 @@ static void open_stat(struct request *r)
 static void open_opened(struct request *r)
 {
 	if (REQUEST_STATE(r, struct open_state)->kill)
-		coherence_mode_ended(r, r->inode, open_stat);
-	else
-		open_stat(r);
+		coherence_mode_ended(r, r->inode);
+	open_stat(r);
 }
 
 static void open_start(struct request *r)

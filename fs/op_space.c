@@ -9,37 +9,31 @@
 /* ---- space and holes ------------------------------------------------------------------- */
 
 struct space_state {
-	int64_t res;
 	const void *in;
 	uint8_t tries; /* request_wait_for_space() */
 	bool wide; /* of a copy: the answer has 64 bits */
 };
 
-/** space_done() - @op, which may have changed the data of @i, has ended: once more, or @told when the kernel knows */
-static void space_done(struct op *op, struct inode *i, void (*again)(struct request *r), void (*told)(struct request *r))
+/** space_done() - @op, which may have changed the data of @i, has ended; false: not yet, @again is called */
+static bool space_done(struct op *op, struct inode *i, void (*again)(struct request *r))
 {
 	struct request *r = op->owner;
-	struct space_state *s = REQUEST_STATE(r, struct space_state);
 
-	if (request_wait_for_space(r, op->res, &s->tries, again))
-		return;
+	if (request_wait_for_space(r, op->res, &REQUEST_STATE(r, struct space_state)->tries, again))
+		return false;
 	coherence_change_end(r);
-	s->res = op->res;
-	coherence_mode_ended(r, i, told);
+	coherence_mode_ended(r, i);
+	return true;
 }
 
 static void fallocate_submit(struct request *r);
 
-static void fallocate_told(struct request *r)
-{
-	request_reply_err(r, REQUEST_STATE(r, struct space_state)->res);
-}
-
 static void fallocate_done(struct op *op)
 {
-	const struct request *r = op->owner;
+	struct request *r = op->owner;
 
-	space_done(op, r->inode, fallocate_submit, fallocate_told);
+	if (space_done(op, r->inode, fallocate_submit))
+		request_reply_err(r, op->res);
 }
 
 static void fallocate_submit(struct request *r)
@@ -118,32 +112,28 @@ void op_lseek(struct request *r, uint64_t nodeid, uint64_t fh, uint64_t off, int
 		lseek_submit(r);
 		return;
 	}
-	coherence_then(r, lseek_submit);
-	coherence_drop_range(r->mount, inode_nodeid(r->inode), off, 0, r->thread->ring, &r->notification);
+	if (!coherence_drop_then(r, off, 0, lseek_submit))
+		request_reply_err(r, -ENOMEM); /* as many wait as can: better than a hole where there are data */
 }
 
 /* ---- copy ---------------------------------------------------------------------------------- */
 
 static void copy_submit(struct request *r);
 
-static void copy_told(struct request *r)
+static void copy_done(struct op *op)
 {
-	int64_t res = REQUEST_STATE(r, struct space_state)->res;
+	struct request *r = op->owner;
+	int64_t res = op->res;
 	const struct uapi_fuse_copy_file_range_out out = { .bytes_copied = res > 0 ? (uint64_t)res : 0 };
 
+	if (!space_done(op, r->inode2, copy_submit))
+		return;
 	if (res < 0)
 		request_reply_err(r, res);
 	else if (r->opcode == UAPI_FUSE_COPY_FILE_RANGE_64)
 		request_reply_raw(r, &out, sizeof(out));
 	else
 		request_reply_write(r, (size_t)res);
-}
-
-static void copy_done(struct op *op)
-{
-	const struct request *r = op->owner;
-
-	space_done(op, r->inode2, copy_submit, copy_told);
 }
 
 static void copy_submit(struct request *r)

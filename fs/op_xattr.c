@@ -69,8 +69,8 @@ static void set_written(struct request *r)
 		set_start(r);
 		return;
 	}
-	coherence_then(r, set_start);
-	coherence_drop_range(r->mount, inode_nodeid(r->inode), 0, 0, r->thread->ring, &r->notification);
+	if (!coherence_drop_then(r, 0, 0, set_start))
+		request_reply_err(r, -ENOMEM); /* as many wait as can */
 }
 
 void op_setxattr(struct request *r, uint64_t nodeid, const char *name, const void *value, size_t size, int flags, bool kill_sgid)

@@ -165,6 +165,8 @@ static void open_opened(struct op *op)
 	}
 	if (op->res < 0) {
 		open_file_undo(r, s);
+		if (r->changing)
+			coherence_drop_later(r->mount, r->changing);
 		request_reply_err(r, op->res);
 		return;
 	}
@@ -208,7 +210,7 @@ static void open_try(struct request *r, bool hot, bool direct)
 	if (op->how.flags & O_TRUNC || !hot) {
 		op->flags = OPF_ASYNC;
 		if (op->how.flags & O_TRUNC && r->inode && !r->changing)
-			coherence_change_begin(r, r->inode, r->fd);
+			coherence_empty_begin(r, r->inode, r->fd);
 		if (op->how.flags & O_TRUNC && r->inode && !r->altering[0])
 			durable_change(r, r->inode, PROOF_TRUNCATE);
 	} else {

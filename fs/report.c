@@ -25,7 +25,7 @@ struct totals {
 	struct histogram latency[UAPI_FUSE_OPCODE_MAX];
 	uint64_t errors[UAPI_FUSE_OPCODE_MAX];
 	uint64_t requests, requests_uring, kicks, replies_lost, bytes_read, bytes_written, in_flight, in_flight_max, bad_requests, interrupts,
-		lookups_hot, lookups_cold, lookups_again, dirs_listed, dirs_kept, sole_changes, dirs_ahead, names_ahead, names_known,
+		lookups_hot, lookups_cold, lookups_again, dirs_listed, dirs_kept, sole_changes, drops_late, dirs_ahead, names_ahead, names_known,
 		passthrough_opens, passthrough_not[PASSTHROUGH_NOT_COUNT],
 		early_pieces, early_bytes, dontcache, dontcache_refused, zero_copy_reads, zero_copy_writes, zero_copy_bytes, zero_copy_around, zero_copy_cleared, zero_copy_not;
 	uint64_t moves, given, streams, stream_moves, idle_class, idle_switches, idle_ns, idle_starved, idle_contended; /* placement_*.h */
@@ -64,6 +64,7 @@ static void sum_thread(struct totals *s, const struct server_thread *thread)
 	s->in_flight_max += stats_get(&t->in_flight_max);
 	s->bad_requests += stats_get(&t->bad_requests);
 	s->interrupts += stats_get(&t->interrupts);
+	s->drops_late += stats_get(&t->drops_late);
 	s->early_pieces += stats_get(&t->early_pieces);
 	s->early_bytes += stats_get(&t->early_bytes);
 	s->dontcache += stats_get(&t->dontcache);
@@ -188,6 +189,7 @@ static unsigned figures(const struct server *srv, const struct totals *s, struct
 		{ "lookups_again", s->lookups_again },
 		{ "dirs_listed", s->dirs_listed },
 		{ "dirs_kept", s->dirs_kept },
+		{ "drops_late", s->drops_late },
 		{ "dirs_ahead", s->dirs_ahead },
 		{ "names_ahead", s->names_ahead },
 		{ "names_known", s->names_known },

@@ -5,8 +5,6 @@
 #include <stdlib.h>
 #include <sys/mman.h>
 
-#include "fs/transport.h"
-
 #define PAGE 4096u
 /** Registered buffers are pinned memory: at most this much for the whole daemon. */
 #define PINNED_MAX (64u << 20)
@@ -135,17 +133,6 @@ void request_pool_put(struct request *r)
 	r->next_free = t->requests_free;
 	t->requests_free = r;
 	t->requests_free_count++;
-}
-
-void request_pool_wait_begin(struct request *r)
-{
-	(void)r->channel->transport->may_wait(r); /* without room for another entry it waits all the same */
-	r->thread->parked++;
-}
-
-void request_pool_wait_end(struct request *r)
-{
-	r->thread->parked--;
 }
 
 struct request *request_pool_keep(struct channel *c)

@@ -29,15 +29,6 @@ void request_pool_destroy(struct server_thread *t);
 struct request *request_pool_get(struct channel *c);
 void request_pool_put(struct request *r);
 /**
- * request_pool_wait_begin() - @r waits for a notification that drops pages, until request_pool_wait_end()
- *
- * The kernel writes pages back first, and those WRITEs have to come in although all entries of a queue, or all requests of a thread, may
- * wait for that: so there is one more for each, as for who waits for a lock. Thread: the request's.
- */
-void request_pool_wait_begin(struct request *r);
-/** request_pool_wait_end() - the notification has been sent. Thread: the request's. */
-void request_pool_wait_end(struct request *r);
-/**
  * request_pool_keep() - a request that belongs to @c until request_pool_unkeep(): a ring entry has it for good
  * Those of the pool are given away first, for some of their buffers are registered; a few stay for the other transport.
  * Thread: owner.  Return: the request; NULL no memory

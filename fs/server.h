@@ -115,6 +115,7 @@ struct mount {
 	pthread_mutex_t backing_lock; /* adding one */
 	struct lock_table *locks;  /* locks=shared */
 	struct passthrough *passthrough; /* io=kernel, where it is possible */
+	_Atomic unsigned writes_waiting; /* notify.h: WRITEs that wait for a notification */
 	_Atomic bool early_not;    /* write_early.h: the last long stream was never synced */
 };
 
@@ -132,6 +133,7 @@ struct thread_stats {
 	   was cleared. READs and WRITEs in the queue's pool: their file was not opened for it */
 	_Atomic uint64_t zero_copy_reads, zero_copy_writes, zero_copy_bytes, zero_copy_around, zero_copy_cleared, zero_copy_not;
 	_Atomic uint64_t early_pieces, early_bytes; /* write_early.h */
+	_Atomic uint64_t drops_late; /* notify.h: answers that could not wait for old pages to go */
 	_Atomic uint64_t sole_changes; /* changes of data without a look at the file */
 	_Atomic uint64_t lookups_hot, lookups_cold; /* answered at once; by waiting for the disk */
 	_Atomic uint64_t dirs_listed, dirs_kept; /* opens of directories: the kernel is to keep the names; it has them */
@@ -166,7 +168,7 @@ struct server_thread {
 	atomic_bool look_posted;
 	bool dirs_opened;         /* dir_cache.h: there may be directories to look after, and no timer of this thread tells when */
 	struct op *dirs_timer;    /* under way, or NULL */
-	unsigned parked;          /* requests that wait for a lock */
+	unsigned parked;          /* requests that wait for a lock, or for a notification (notify.h) */
 	bool lookups_again;       /* the last look-up met a known inode: child.c tries a shorter way first */
 	uint64_t clock_ns;        /* end of the last request of this turn of the loop, monotonic; 0: none yet */
 	sem_t started;            /* posted once: start_error is set */
@@ -189,7 +191,7 @@ struct server {
 	unsigned faults;          /* DURABILITY_FAULT_ */
 	struct server_thread *threads;
 	unsigned threads_count;
-	struct notifier *notifier; /* coherence.h */
+	struct notifier *notifier; /* notify.h */
 	struct mount *mounts[MOUNTS_MAX];
 	_Atomic bool several_mounts; /* there are submounts, or one is about to be made */
 	unsigned mounts_count;

@@ -15,8 +15,9 @@
 #include "backend/util/log.h"
 #include "backend/watch.h"
 #include "bugs.h"
-#include "fs/coherence.h"
 #include "fs/daemon.h"
+#include "fs/libfuse_io.h"
+#include "fs/notify.h"
 #include "fs/report.h"
 #include "fs/request.h"
 #include "fs/session.h"
@@ -27,7 +28,7 @@
 static const char *const names[] = { "status_zero", "status_bad", "foreground", "unmount_lost", "abort_lost", "words_lost",
 				     "statistics_lost", "start_line_lost", "watch_lost", "submounts_lost",
 				     "kick_lost", "sync_on_the_spot", "class_kept", "restless", "ends_dirty", "around_empty", "around_flip",
-				     "attributes_kept", "pages_kept", "kinds_alike", "no_room" };
+				     "attributes_kept", "attributes_with_pages", "pages_kept", "waits_always", "kinds_alike" };
 
 static bool is(const char *name)
 {
@@ -62,24 +63,51 @@ WRAP("statistics_lost", report_write, (const struct server *srv), (srv))
 WRAP("start_line_lost", report_start, (const struct server *srv), (srv))
 WRAP("submounts_lost", submount_scan, (struct server *srv), (srv))
 WRAP("kick_lost", uring_kick, (struct uring_channel *u), (u))
-WRAP("no_room", request_pool_wait_begin, (struct request *r), (r))
-WRAP("no_room", request_pool_wait_end, (struct request *r), (r))
 WRAP("watch_lost", watch_take, (struct watch *w, watch_found_fn found, void *arg), (w, found, arg))
 
-/* attributes_kept: the kernel is told of a file that it does not know. */
-void __real_coherence_drop_attributes(struct mount *m, uint64_t nodeid, struct ring *ring, struct notification *n);
-void __wrap_coherence_drop_attributes(struct mount *m, uint64_t nodeid, struct ring *ring, struct notification *n);
-void __wrap_coherence_drop_attributes(struct mount *m, uint64_t nodeid, struct ring *ring, struct notification *n)
+/** pages_too() - the pages of @nodeid are dropped on the spot. */
+static void pages_too(struct mount *m, uint64_t nodeid)
 {
-	__real_coherence_drop_attributes(m, is("attributes_kept") ? UINT64_MAX : nodeid, ring, n);
+	struct fuse_notify_inval_inode_out body = { .ino = nodeid };
+	struct fuse_out_header head = { .len = sizeof(head) + sizeof(body), .error = FUSE_NOTIFY_INVAL_INODE };
+	struct iovec iov[2] = { { &head, sizeof(head) }, { &body, sizeof(body) } };
+
+	(void)libfuse_io_writev(session_fd(m), iov, 2);
+}
+
+/* attributes_kept: the kernel is told of a file that it does not know. attributes_with_pages: the thread that serves waits for the file's pages. */
+void __real_notify_attributes(struct mount *m, uint64_t nodeid);
+void __wrap_notify_attributes(struct mount *m, uint64_t nodeid);
+void __wrap_notify_attributes(struct mount *m, uint64_t nodeid)
+{
+	if (is("attributes_with_pages"))
+		pages_too(m, nodeid);
+	else
+		__real_notify_attributes(m, is("attributes_kept") ? UINT64_MAX : nodeid);
 }
 
 /* pages_kept: the same for some pages of a file. */
-void __real_coherence_drop_range(struct mount *m, uint64_t nodeid, uint64_t off, uint64_t len, struct ring *ring, struct notification *n);
-void __wrap_coherence_drop_range(struct mount *m, uint64_t nodeid, uint64_t off, uint64_t len, struct ring *ring, struct notification *n);
-void __wrap_coherence_drop_range(struct mount *m, uint64_t nodeid, uint64_t off, uint64_t len, struct ring *ring, struct notification *n)
+void __real_notify_pages(struct mount *m, uint64_t nodeid, uint64_t off, uint64_t len, struct ring *ring, struct notification *n);
+void __wrap_notify_pages(struct mount *m, uint64_t nodeid, uint64_t off, uint64_t len, struct ring *ring, struct notification *n);
+void __wrap_notify_pages(struct mount *m, uint64_t nodeid, uint64_t off, uint64_t len, struct ring *ring, struct notification *n)
 {
-	__real_coherence_drop_range(m, is("pages_kept") ? UINT64_MAX : nodeid, off, len, ring, n);
+	__real_notify_pages(m, is("pages_kept") ? UINT64_MAX : nodeid, off, len, ring, n);
+}
+
+/* waits_always: for a notification, whatever the kernel holds meanwhile, and with the last ring entry. */
+bool __real_notify_wait_begin(struct request *r);
+void __real_notify_wait_end(struct request *r);
+bool __wrap_notify_wait_begin(struct request *r);
+void __wrap_notify_wait_end(struct request *r);
+bool __wrap_notify_wait_begin(struct request *r)
+{
+	return is("waits_always") || __real_notify_wait_begin(r);
+}
+
+void __wrap_notify_wait_end(struct request *r)
+{
+	if (!is("waits_always"))
+		__real_notify_wait_end(r);
 }
 
 int __real_ring_wait(struct ring *r, bool sleep);
