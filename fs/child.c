@@ -87,7 +87,7 @@ static void child_entered(struct child *c, int fd, bool known)
 
 	c->entry = (struct fuse_entry_param){
 		.ino = inode_nodeid(c->inode),
-		.attr_timeout = passthrough_attr_timeout(m, c->inode),
+		.attr_timeout = passthrough_attr_timeout(m, c->inode, c->stx.stx_mode),
 		.entry_timeout = m->server->opt.entry_timeout,
 	};
 	attr_from_statx(fs, &c->stx, &c->entry.attr);

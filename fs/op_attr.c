@@ -57,7 +57,7 @@ static void attr_answer(struct request *r, void (*next)(struct request *r))
 
 static double attr_timeout(const struct request *r, const struct attr_state *s)
 {
-	return s->once ? 0 : passthrough_attr_timeout(r->mount, r->inode);
+	return s->once ? 0 : passthrough_attr_timeout(r->mount, r->inode, s->stx.stx_mode);
 }
 
 static void getattr_answer(struct request *r);

@@ -25,7 +25,7 @@ static void create_joined(struct request *r)
 
 	open_file_cache(r, &fi, c->inode, true); /* there are no pages yet */
 	if (c->entry.attr_timeout > 0) /* else they are not to be kept in any case: child.c */
-		c->entry.attr_timeout = passthrough_attr_timeout(r->mount, c->inode);
+		c->entry.attr_timeout = passthrough_attr_timeout(r->mount, c->inode, c->stx.stx_mode);
 	if (r->backing_id >= 0)
 		h = open_file_handle(r, s, c->inode, &fi); /* takes over the reference */
 	else

@@ -131,7 +131,7 @@ bool passthrough_serves(const struct mount *m, const struct inode *i)
 	return serves;
 }
 
-double passthrough_attr_timeout(const struct mount *m, const struct inode *i)
+double passthrough_attr_timeout(const struct mount *m, const struct inode *i, uint16_t mode)
 {
 	struct passthrough *p = m->passthrough;
 	double timeout = m->server->opt.attr_timeout;
@@ -141,7 +141,7 @@ double passthrough_attr_timeout(const struct mount *m, const struct inode *i)
 		return timeout;
 	pthread_mutex_lock(&p->lock);
 	o = *find(p, inode_nodeid(i));
-	if (o && o->backing_id && o->stores)
+	if (o && o->backing_id && (o->stores || mode & (S_ISUID | S_ISGID)))
 		timeout = 0;
 	pthread_mutex_unlock(&p->lock);
 	return timeout;

@@ -32,7 +32,9 @@
  * - writers of a file with suid or sgid, which root and some owners may keep.
  *
  * A store through a mapping changes times that FUSE is not told of: while
- * somebody could make one, the file's attributes are given with timeout 0.
+ * somebody could make one, the file's attributes are given with timeout 0. So are those of a file that got suid or sgid while it is
+ * open: a write ends them in SOURCE, and FUSE takes only times and size for old then (fuse_passthrough_end_write()), not the mode that
+ * an execve(2) looks at.
  *
  * Lock: one mutex a table, last of all (see inode.h); no system call is made under it.
  */
@@ -99,7 +101,7 @@ void passthrough_join(struct request *r, struct inode *i, int fd, bool stores, s
 void passthrough_leave(struct server_thread *t, struct mount *m, const struct inode *i, enum handle_io io, bool stores);
 /** passthrough_serves() - whether @i is open by a backing id: then the mount caches no data of it. Thread: any. */
 bool passthrough_serves(const struct mount *m, const struct inode *i);
-/** passthrough_attr_timeout() - how long the kernel may trust the attributes of @i, in seconds. Thread: any. */
-double passthrough_attr_timeout(const struct mount *m, const struct inode *i);
+/** passthrough_attr_timeout() - how long the kernel may trust the attributes of @i, in seconds; @mode: as they show it. Thread: any. */
+double passthrough_attr_timeout(const struct mount *m, const struct inode *i, uint16_t mode);
 
 #endif
