@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* features.c - see features.h. */
 #include <errno.h>
+#include <fcntl.h>
 #include <liburing.h>
 #include <pthread.h>
 #include <sched.h>
@@ -14,6 +15,7 @@
 #include "features.h"
 #include "op.h"
 #include "util/uapi_io_uring.h"
+#include "util/uapi_syscalls.h"
 
 #define BIT(feature) (UINT64_C(1) << (feature))
 
@@ -177,6 +179,19 @@ static uint64_t ask_register(struct io_uring *uring)
 	return have;
 }
 
+/** ask_syscalls() - a call that is there finds the descriptor bad; others have ENOSYS, or what a sandbox answers. */
+static uint64_t ask_syscalls(void)
+{
+	struct uapi_xattr_args args = { 0 };
+	uint64_t have = 0;
+
+	if (syscall(SYS_getxattrat, -1, "0", 0, "user.0", &args, sizeof(args)) < 0 && errno == EBADF)
+		have |= BIT(FEATURE_XATTR_AT);
+	if (syscall(SYS_fchmodat2, -1, "", 0, AT_EMPTY_PATH) < 0 && errno == EBADF)
+		have |= BIT(FEATURE_CHMOD_AT);
+	return have;
+}
+
 static uint64_t ask_opcodes(struct io_uring *uring)
 {
 	struct io_uring_probe *probe = io_uring_get_probe_ring(uring);
@@ -244,6 +259,7 @@ int features_probe(uint64_t denied, struct features *f, char *err, size_t err_si
 	io_uring_queue_exit(&uring);
 	if (creds_can_switch())
 		f->have |= BIT(FEATURE_CALLER_CREDS);
+	f->have |= ask_syscalls();
 	f->denied = denied;
 	f->have &= ~denied;
 	/* one needs the other */

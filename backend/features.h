@@ -26,7 +26,9 @@
 	X(IOWQ_MAX, "iowq_max")                  \
 	X(MSG_RING, "msg_ring")                  \
 	X(NOP_INJECT, "nop_inject")              \
-	X(CALLER_CREDS, "caller_creds")
+	X(CALLER_CREDS, "caller_creds")          \
+	X(XATTR_AT, "xattrat")                   \
+	X(CHMOD_AT, "fchmodat2")
 
 enum feature {
 #define X(e, n) FEATURE_##e,

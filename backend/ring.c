@@ -2,6 +2,7 @@
 /* ring.c - set-up and end of a ring, its pool of ops, its figures. */
 #include <assert.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
@@ -149,6 +150,9 @@ static void ring_unmake(struct ring *r)
 		io_uring_queue_exit(&r->uring);
 	}
 	r->uring_made = false;
+	if (r->proc_fd >= 0)
+		(void)close(r->proc_fd); /* O_PATH: nothing to lose */
+	r->proc_fd = -1;
 	free(r->slots);
 	r->slots = NULL;
 	r->free_ops = NULL;
@@ -178,7 +182,7 @@ int ring_create(struct backend *b, unsigned index, struct ring **ret_r)
 		return -ENOMEM;
 	r->b = b;
 	r->index = index;
-	r->event_fd = -1;
+	r->event_fd = r->proc_fd = -1;
 	/* kernel workers are clones of this thread and share its fs_struct: so its umask is theirs */
 	res = (int)errno_result(unshare(CLONE_FS));
 	if (res == 0) {
@@ -195,6 +199,8 @@ int ring_create(struct backend *b, unsigned index, struct ring **ret_r)
 	}
 	if (res == 0)
 		own_personality_register(r);
+	if (res == 0 && ring_has(r, FEATURE_XATTR_AT))
+		r->proc_fd = open("/proc/self/fd", O_PATH | O_DIRECTORY | O_CLOEXEC); /* without /proc nothing of all this works: main.c says so */
 	if (res == 0)
 		res = post_init(r);
 	if (res < 0) {

@@ -34,6 +34,7 @@ _Static_assert(sizeof(struct ring_stats) % sizeof(uint64_t) == 0, "ring_stats ho
 struct ring {
 	struct backend *b;
 	unsigned index;
+	int proc_fd;              /* /proc/self/fd, or -1: names in it are looked up by their whole path */
 	struct io_uring uring;
 	bool uring_made, broken, closing;
 	bool has_files, has_buffers;
