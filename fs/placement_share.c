@@ -144,9 +144,12 @@ enum share_verdict placement_share_judge(struct share_judge *j, const struct sha
 	}
 	if (spent_ns > STALE_NS)
 		return home(j, s, false);
-	if (j->phase == SHARE_TRY && spent_ns >= SETTLE_NS)
-		begin(j, SHARE_TRIED, s);
-	if (j->phase == SHARE_TRY || spent_ns < MEASURE_NS)
+	if (j->phase == SHARE_TRY) {
+		if (spent_ns >= SETTLE_NS)
+			begin(j, SHARE_TRIED, s);
+		return SHARE_STAY;
+	}
+	if (spent_ns < MEASURE_NS)
 		return SHARE_STAY;
 	if (j->phase == SHARE_KEPT)
 		return kept(j, s);

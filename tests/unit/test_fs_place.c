@@ -52,7 +52,7 @@ static struct share_judge shared(void)
 	CHECK(later(&j, 20, 100, 8) == SHARE_STAY); /* not long enough */
 	CHECK(later(&j, 20, 100, 8) == SHARE_IDLE_SINCE);
 	CHECK(placement_share_helpers(&j, &share_now, 1) == SHARE_CHANGED && j.level == 1);
-	CHECK(later(&j, 11, 50, 2) == SHARE_STAY && j.phase == SHARE_TRIED); /* settling does not count */
+	CHECK(later(&j, 40, 50, 2) == SHARE_STAY && j.phase == SHARE_TRIED); /* settling does not count, however long the look took */
 	CHECK(later(&j, 31, 130, 2) == SHARE_CHANGED && j.level == 0); /* once may be chance */
 	share_wins_again(&j);
 	return j;
