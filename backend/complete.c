@@ -275,8 +275,10 @@ int ring_wait(struct ring *r, bool sleep)
 	ring_flush_waiting(r);
 	res = enter(r, sleep, &unwoken);
 	/*
-	 * On our way out of the kernel others may have had this CPU, and have sent more: with DEFER_TASKRUN only another call brings it.
-	 * Taken along it is answered in one turn; else two callers on one CPU would be served one after the other, with a switch of tasks each.
+	 * With DEFER_TASKRUN a wait for one completion brings one, whatever else is there (io_cqring_wait() runs as many pieces of work as it
+	 * waits for, Linux 6.13 to 6.18), and on our way out of the kernel others may have had this CPU, and have sent more: only another call
+	 * brings that. Taken along it is answered in one turn; else two callers on one CPU would be served one after the other, with a switch of
+	 * tasks each.
 	 */
 	if (sleep && res == 0 && kernel_has_news(r))
 		(void)ring_enter(r, false); /* a failure shows at the next */
