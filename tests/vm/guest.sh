@@ -45,9 +45,13 @@ start_uringfs() {
 # stop_uringfs: unmounts, and waits until the daemon has let go of its source
 stop_uringfs() {
     local n
-    umount "$mnt" || vm_fail "umount $mnt"
+    for ((n = 0; n < 100; n++)); do # who has just ended may hold it a moment longer
+        ! umount "$mnt" 2>/tmp/umount.log || break
+        sleep 0.1
+    done
+    ((n < 100)) || vm_fail "umount $mnt: $(cat /tmp/umount.log)"
     for ((n = 0; n < 300; n++)); do
-        pidof uringfs >/dev/null || return 0
+        pidof "${URINGFS##*/}" >/dev/null || return 0
         sleep 0.1
     done
     vm_fail "the daemon still runs 30 s after the unmount"

@@ -5,7 +5,6 @@
 #include <stdlib.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
@@ -25,9 +24,9 @@
 #include "fs/transport_uring.h"
 #include "fs/zero_copy.h"
 
-static const char *const names[] = { "status_zero", "status_bad", "foreground", "unmount_lost", "abort_lost", "words_lost",
+static const char *const names[] = { "status_zero", "status_bad", "end_lost", "foreground", "unmount_lost", "abort_lost", "words_lost",
 				     "statistics_lost", "start_line_lost", "watch_lost", "submounts_lost",
-				     "kick_lost", "sync_on_the_spot", "class_kept", "restless", "ends_dirty", "around_empty", "around_flip",
+				     "kick_lost", "sync_on_the_spot", "class_kept", "restless", "ends_early", "around_empty", "around_flip",
 				     "attributes_kept", "attributes_with_pages", "pages_kept", "waits_always", "kinds_alike" };
 
 static bool is(const char *name)
@@ -126,33 +125,15 @@ int __wrap_ring_wait(struct ring *r, bool sleep)
 	return __real_ring_wait(r, false);
 }
 
-/** other_memory() - a file full of what somebody else may have left in memory. */
-static int other_memory(void)
-{
-	static char dirt[1 << 20];
-	int fd = memfd_create("dirt", MFD_CLOEXEC);
-
-	memset(dirt, 0xa5, sizeof(dirt));
-	for (unsigned n = 0; n < 4; n++)
-		if (fd >= 0 && write(fd, dirt, sizeof(dirt)) != sizeof(dirt))
-			abort();
-	return fd;
-}
-
-/** ends_dirty - what a short READ does not fill of the caller's pages is 0xa5: tests/vm/zero-copy. */
+/** ends_early - the last byte that a short READ brings is cleared with what it does not fill of the caller's pages: tests/vm/zero-copy. */
 void __real_zero_copy_clear(struct request *r, size_t from, size_t len, op_done_fn done);
 void __wrap_zero_copy_clear(struct request *r, size_t from, size_t len, op_done_fn done);
 void __wrap_zero_copy_clear(struct request *r, size_t from, size_t len, op_done_fn done)
 {
-	static _Thread_local int dirt = -1;
-	int zero = r->thread->slots.zero_fd;
-
-	if (is("ends_dirty") && dirt < 0)
-		dirt = other_memory();
-	if (is("ends_dirty"))
-		r->thread->slots.zero_fd = dirt;
-	__real_zero_copy_clear(r, from, len, done);
-	r->thread->slots.zero_fd = zero;
+	if (is("ends_early") && from)
+		__real_zero_copy_clear(r, from - 1, len + 1, done);
+	else
+		__real_zero_copy_clear(r, from, len, done);
 }
 
 /** around_empty - what was read by way of memory does not reach the caller's pages, but for its first byte. */
@@ -187,6 +168,8 @@ int __wrap_main(int argc, char **argv)
 {
 	int res = __real_main(argc, argv);
 
+	while (is("end_lost") && getppid() == 1)
+		pause(); /* the mount has gone, the daemon stays */
 	return is("status_zero") ? 0 : is("status_bad") ? res + 1 : res;
 }
 

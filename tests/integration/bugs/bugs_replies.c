@@ -113,6 +113,21 @@ static void lock_ignored(struct answer *a)
 		a->error = 0;
 }
 
+/** What could not be read is the end of the file; what could not be written was. */
+static void error_lost(struct answer *a)
+{
+	static _Thread_local struct fuse_write_out out;
+
+	if (!a->error)
+		return;
+	a->error = 0;
+	if (a->r->opcode != FUSE_WRITE)
+		return;
+	out.size = ((const struct fuse_write_in *)a->r->arg)->size;
+	a->body = &out;
+	a->size = sizeof(out);
+}
+
 static void not_empty(struct answer *a)
 {
 	if (a->error == ENOTEMPTY)
@@ -220,6 +235,8 @@ static const struct bug bugs[] = {
 	{ "read_last", { FUSE_READ }, .answer = read_last },
 	{ "read_short", { FUSE_READ }, .answer = read_short },
 	{ "read_flaky", { FUSE_READ }, .answer = read_flaky },
+	{ "read_error_lost", { FUSE_READ }, .answer = error_lost },
+	{ "write_error_lost", { FUSE_WRITE }, .answer = error_lost },
 	{ "readlink_short", { FUSE_READLINK }, .answer = readlink_short },
 	{ "xattr_value", { FUSE_GETXATTR }, .answer = xattr_value },
 	{ "xattr_size", { FUSE_GETXATTR, FUSE_LISTXATTR }, .answer = xattr_size },

@@ -55,6 +55,7 @@ ASK(direct_lost, struct fuse_open_in, in->flags &= ~(uint32_t)O_DIRECT)
 ASK(append_lost, struct fuse_write_in, in->flags &= ~(uint32_t)O_APPEND)
 ASK(append_at_start, struct fuse_write_in, if (in->flags & O_APPEND) in->flags &= ~(uint32_t)O_APPEND, in->offset = 0)
 ASK(read_offset, struct fuse_read_in, if (in->offset) in->offset++)
+ASK(read_next, struct fuse_read_in, in->offset++)
 ASK(write_offset, struct fuse_write_in, in->offset++)
 ASK(write_flip, struct fuse_write_in, *((uint8_t *)(in + 1) + in->size / 2) ^= in->size != 0)
 ASK(write_short, struct fuse_write_in, if (in->size > 4096) in->size -= 1)
@@ -92,6 +93,16 @@ ASK(readdir_restart, struct fuse_read_in, if (in->offset && every(3)) in->offset
 ASK(project_lost, struct fuse_ioctl_in, if (in->cmd == FS_IOC_FSSETXATTR) return ASK_FAKE)
 ASK(sync_lost, void, return ASK_FAKE)
 ASK(write_dsync_lost, struct fuse_write_in, in->flags &= ~(uint32_t)O_SYNC)
+
+/** Once a read has failed, all do. */
+static _Atomic bool read_has_failed;
+ASK(read_fails_on, void, return read_has_failed ? -EIO : ASK_GO_ON)
+
+static void read_failed(struct answer *a)
+{
+	if (a->error)
+		read_has_failed = true;
+}
 
 /** What was said of a name is asked for again at once. */
 static void entry_forgotten(struct answer *a)
@@ -158,6 +169,8 @@ static const struct bug bugs[] = {
 	{ "append_lost", { FUSE_WRITE }, .ask = append_lost },
 	{ "append_at_start", { FUSE_WRITE }, .ask = append_at_start },
 	{ "read_offset", { FUSE_READ }, .ask = read_offset },
+	{ "read_next", { FUSE_READ }, .ask = read_next },
+	{ "read_fails_on", { FUSE_READ }, .ask = read_fails_on, .answer = read_failed },
 	{ "write_offset", { FUSE_WRITE }, .ask = write_offset },
 	{ "write_flip", { FUSE_WRITE }, .ask = write_flip },
 	{ "write_short", { FUSE_WRITE }, .ask = write_short },

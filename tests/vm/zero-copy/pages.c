@@ -159,6 +159,36 @@ static void tails(void)
 	printf("tails: nothing behind the end of a file\n");
 }
 
+/** cuts() - the same of a file that is shorter than the mount knows: it was cut in the source, and a read is short. */
+static void cuts(void)
+{
+	static const size_t sizes[] = { 1, 4097, 70001, 131089, 300000 };
+	const size_t all = 1u << 19;
+
+	for (unsigned i = 0; i < sizeof(sizes) / sizeof(sizes[0]); i++) {
+		size_t size = sizes[i], end = (size + PAGE - 1) / PAGE * PAGE;
+		int fd, behind = opened(back, "cut", O_RDWR | O_CREAT);
+		unsigned char *map;
+
+		fill("cut", all);
+		dirty_memory();
+		fd = opened(front, "cut", O_RDONLY);
+		map = mmap(NULL, all, PROT_READ, MAP_SHARED, fd, 0);
+		if (map == MAP_FAILED)
+			die("mmap: %s", strerror(errno));
+		(void)madvise(map, all, MADV_RANDOM);
+		if (ftruncate(behind, (off_t)size) < 0)
+			die("cut: %s", strerror(errno));
+		for (size_t n = end - PAGE; n < end; n++)
+			if (map[n] != (n < size ? model[n] : 0))
+				die("cut: byte %zu of %zu is %02x through the mapping", n, size, map[n]);
+		munmap(map, all);
+		closed(fd);
+		closed(behind);
+	}
+	printf("cuts: nothing behind the end of a file that was cut\n");
+}
+
 struct shape {
 	size_t memory; /* offset of the buffer in a page */
 	size_t len;
@@ -434,7 +464,7 @@ static void all_pieces(void)
 static const struct {
 	const char *name;
 	void (*fn)(void);
-} subjects[] = { { "tails", tails }, { "reads", all_reads }, { "writes", all_writes }, { "pieces", all_pieces }, { "appends", appends }, { "maps", maps },
+} subjects[] = { { "tails", tails }, { "cuts", cuts }, { "reads", all_reads }, { "writes", all_writes }, { "pieces", all_pieces }, { "appends", appends }, { "maps", maps },
 	       { "races", races } };
 
 int main(int argc, char **argv)
