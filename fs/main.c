@@ -257,6 +257,18 @@ static void unmount_all(struct server *srv)
 	}
 }
 
+/** stop_all() - unmounted, and yet the connections live: somebody else holds the mount. */
+static void stop_all(struct server *srv)
+{
+	for (unsigned n = 0; n < srv->mounts_count; n++) {
+		struct mount *m = srv->mounts[n];
+		/* what waits for pages to be dropped may wait for a request that is not taken any more */
+		if (!ended(m) && m->channels[0].stop_posted && notify_busy(srv->notifier, m) && session_abort(m))
+			log_info("%s: requests under way have been aborted", m->mountpoint);
+		serve_stop(srv, m);
+	}
+}
+
 /** watch() - until the mount has gone: signals, and the ends of channels. */
 static void watch(struct server *srv, int signal_fd)
 {
@@ -270,10 +282,8 @@ static void watch(struct server *srv, int signal_fd)
 
 	while (!all_ended(srv)) {
 		int res = poll(fds, 3, stopping ? STOP_WAIT_MS : -1);
-		if (res == 0) { /* unmounted, and yet the connection lives: somebody else holds the mount */
-			for (unsigned n = 0; n < srv->mounts_count; n++)
-				serve_stop(srv, srv->mounts[n]);
-		}
+		if (res == 0)
+			stop_all(srv);
 		if (fds[1].revents & POLLIN && read(srv->event_fd, &events, sizeof(events)) < 0)
 			log_warning("event descriptor: %s", strerror(errno));
 		if (fds[2].revents & POLLPRI && !stopping && !ended(srv->mounts[0]))

@@ -19,6 +19,7 @@ struct notifier {
 	pthread_mutex_t lock;
 	pthread_cond_t wake;
 	struct notification *first, **last;
+	const struct mount *now; /* whose pages are being dropped; NULL: nobody's */
 	bool quit;
 };
 
@@ -48,11 +49,14 @@ static struct notification *next_notification(struct notifier *n)
 	struct notification *item;
 
 	pthread_mutex_lock(&n->lock);
+	n->now = NULL;
 	while (!n->first && !n->quit)
 		pthread_cond_wait(&n->wake, &n->lock);
 	item = n->first;
 	if (item && !(n->first = item->next))
 		n->last = &n->first;
+	if (item)
+		n->now = item->mount;
 	pthread_mutex_unlock(&n->lock);
 	return item;
 }
@@ -121,6 +125,18 @@ void notify_pages(struct mount *m, uint64_t nodeid, uint64_t off, uint64_t len, 
 	n->last = &item->next;
 	pthread_cond_signal(&n->wake);
 	pthread_mutex_unlock(&n->lock);
+}
+
+bool notify_busy(struct notifier *n, const struct mount *m)
+{
+	bool busy;
+
+	pthread_mutex_lock(&n->lock);
+	busy = n->now == m;
+	for (const struct notification *item = n->first; item && !busy; item = item->next)
+		busy = item->mount == m;
+	pthread_mutex_unlock(&n->lock);
+	return busy;
 }
 
 /* ---- who may wait for that --------------------------------------------------------- */

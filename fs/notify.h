@@ -68,6 +68,9 @@ bool notify_wait_begin(struct request *r);
 /** notify_wait_end() - it waits no longer. Thread: the request's. */
 void notify_wait_end(struct request *r);
 
+/** notify_busy() - pages of @m are being dropped just now, or wait for it. Thread: any. */
+bool notify_busy(struct notifier *n, const struct mount *m);
+
 /** notifier_create() - the thread that has pages dropped. Thread: main. Return 0 or -errno. */
 int notifier_create(struct notifier **ret_n);
 /** notifier_destroy() - no more notifications come; NULL allowed. Thread: main. */
