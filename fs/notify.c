@@ -149,6 +149,12 @@ static bool truncates(const struct request *r)
 	return r->opcode == FUSE_SETATTR && in->valid & FATTR_SIZE;
 }
 
+/** must_wait() - there is no other answer: entries that are busy, not waiting, come back, and there are more for each that is parked. */
+static bool must_wait(const struct request *r)
+{
+	return r->opcode == FUSE_LSEEK || r->opcode == FUSE_SETXATTR;
+}
+
 bool notify_wait_begin(struct request *r)
 {
 	const struct channel *c = r->channel;
@@ -156,7 +162,7 @@ bool notify_wait_begin(struct request *r)
 	unsigned writes_max = m->server->opt.max_background / 2;
 
 	/* who has been told to stop, or has lost the connection, takes no more of the requests that it would need */
-	if (truncates(r) || c->ended || c->stopping || r->thread->parked >= LOCK_WAITS_MAX || !c->transport->may_wait(r)) {
+	if (truncates(r) || c->ended || c->stopping || r->thread->parked >= LOCK_WAITS_MAX || (!c->transport->may_wait(r) && !must_wait(r))) {
 		stats_add(&r->thread->stats.drops_late, 1);
 		return false;
 	}
