@@ -279,7 +279,10 @@ struct dfile *durability_open(struct durability *d, uint64_t ino, uint64_t *ret_
 	pthread_mutex_lock(&d->table_lock);
 	at = place_of(d, ino);
 	f = *at;
-	if (!f && (f = calloc(1, sizeof(*f)))) {
+	if (!f && !d->untold && !(f = calloc(1, sizeof(*f)))) {
+		/* what is written by it will not be told: whoever opens the file after it must not have a proof */
+		d->untold = true;
+	} else if (!*at && f) {
 		f->d = d;
 		f->ino = ino;
 		f->background_fd = -1;
@@ -290,8 +293,10 @@ struct dfile *durability_open(struct durability *d, uint64_t ino, uint64_t *ret_
 	if (f)
 		f->refs++;
 	pthread_mutex_unlock(&d->table_lock);
-	if (!f)
+	if (!f) {
+		stats_add(&d->untold_opens, 1);
 		return NULL;
+	}
 	pthread_mutex_lock(&f->lock);
 	proof_error_check(&f->proof, atomic_load(&d->ns->flusher.errors));
 	*ret_seen = f->proof.error_gen;
@@ -454,6 +459,7 @@ void durability_figures_add(const struct durability *d, struct durability_figure
 	sum->proofs += stats_get(&d->proofs);
 	sum->looks += stats_get(&d->looks);
 	sum->background += stats_get(&d->background_syncs);
+	sum->untold += stats_get(&d->untold_opens);
 	for (unsigned n = 0; n < PROOF_REASONS_COUNT; n++)
 		sum->kernel[n] += stats_get(&d->kernel[n]);
 	histogram_sum(&d->kernel_latency, &sum->kernel_latency);

@@ -55,7 +55,7 @@ const char *durability_policy_name(enum durability_policy policy);
  * durability_open() - a file is open for writing, once more
  * @ino: its inode number; @ret_seen: device errors that this open file need not hear of
  * Thread: any.
- * Return: the file, to be given back by durability_put(); NULL: not capable, or no memory: its syncs are the kernel's
+ * Return: the file, to be given back by durability_put(); NULL: not capable, or no memory, then or at an earlier one: its syncs are the kernel's
  */
 struct dfile *durability_open(struct durability *d, uint64_t ino, uint64_t *ret_seen);
 /** durability_find() - the file with this number, if it is open for writing; to be given back. NULL: it is not. Thread: any. */
@@ -119,6 +119,7 @@ struct durability_figures {
 	uint64_t errors;            /* calls answered with an error */
 	uint64_t proofs, looks;     /* proofs made; looks at extents */
 	uint64_t background;        /* syncs of timestamps in the background */
+	uint64_t untold;            /* opens for writing that are not followed for want of memory: their syncs are the kernel's */
 	uint64_t flushes, flushes_failed, flush_tickets, flush_tickets_max;
 	struct histogram kernel_latency, flush_latency; /* of calls */
 	struct histogram device_latency;                /* of FLUSH commands */

@@ -50,6 +50,7 @@ struct durability {
 	enum durability_policy policy;
 	unsigned faults;
 	bool capable;
+	bool untold; /* under table_lock: a file is, or was, open for writing without a dfile, so no new ones are made */
 	bool counts_namespace;   /* the first filesystem on it shows its figures */
 	char text[512];
 	dev_t dev;
@@ -63,7 +64,7 @@ struct durability {
 	bool background_timer;
 	unsigned background_fds;
 	/* figures: added to by all ring threads */
-	_Atomic uint64_t flush, no_cache, clean, kernel[PROOF_REASONS_COUNT], errors, proofs, looks, background_syncs;
+	_Atomic uint64_t flush, no_cache, clean, kernel[PROOF_REASONS_COUNT], errors, proofs, looks, background_syncs, untold_opens;
 	pthread_mutex_t latency_lock; /* both histograms */
 	struct histogram kernel_latency, flush_latency;
 };

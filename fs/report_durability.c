@@ -48,6 +48,7 @@ static unsigned rows(const struct durability_figures *s, struct figure *r)
 	r[n++] = (struct figure){ "durability_proofs", s->proofs };
 	r[n++] = (struct figure){ "durability_looks", s->looks };
 	r[n++] = (struct figure){ "durability_background_syncs", s->background };
+	r[n++] = (struct figure){ "durability_untold", s->untold };
 	r[n++] = (struct figure){ "flushes_sent", s->flushes };
 	r[n++] = (struct figure){ "flushes_failed", s->flushes_failed };
 	r[n++] = (struct figure){ "flush_callers", s->flush_tickets };
