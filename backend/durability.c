@@ -279,16 +279,16 @@ struct dfile *durability_open(struct durability *d, uint64_t ino, uint64_t *ret_
 	pthread_mutex_lock(&d->table_lock);
 	at = place_of(d, ino);
 	f = *at;
-	if (!f && !d->untold && !(f = calloc(1, sizeof(*f)))) {
-		/* what is written by it will not be told: whoever opens the file after it must not have a proof */
-		d->untold = true;
-	} else if (!*at && f) {
-		f->d = d;
-		f->ino = ino;
-		f->background_fd = -1;
-		pthread_mutex_init(&f->lock, NULL);
-		proof_init(&f->proof);
-		*at = f;
+	if (!f && !d->untold) {
+		*at = f = calloc(1, sizeof(*f));
+		d->untold = !f; /* what is written by it will not be told: whoever opens the file after it must not have a proof */
+		if (f) {
+			f->d = d;
+			f->ino = ino;
+			f->background_fd = -1;
+			pthread_mutex_init(&f->lock, NULL);
+			proof_init(&f->proof);
+		}
 	}
 	if (f)
 		f->refs++;
