@@ -43,11 +43,9 @@ static void create_joined(struct request *r)
 static void create_identified(struct child *c)
 {
 	struct request *r = c->request;
-	struct open_state *s = REQUEST_STATE(r, struct open_state);
 
 	if (c->res < 0) {
-		open_file_undo(r, s);
-		request_reply_err(r, c->res);
+		open_file_fail(r, c->res);
 		return;
 	}
 	(void)inode_data_check(r->mount->inodes, c->inode, &c->stx, inode_data_seq(r->mount->inodes, c->inode), false); /* remembers it */
@@ -78,9 +76,7 @@ static void create_opened(struct op *op)
 	if (r->mount->keep_names) { /* the inode needs an O_PATH descriptor of its own, for it cannot be opened again */
 		s->path_fd = server_reopen(r->mount->server, s->fd, O_PATH);
 		if (s->path_fd < 0) {
-			int res = s->path_fd;
-			open_file_undo(r, s);
-			request_reply_err(r, res);
+			open_file_fail(r, s->path_fd);
 			return;
 		}
 	}

@@ -18,8 +18,7 @@ static void open_joined(struct request *r)
 	struct handle *h;
 
 	if (r->backing_id < 0) {
-		open_file_undo(r, s);
-		request_reply_err(r, r->backing_id);
+		open_file_fail(r, r->backing_id);
 		return;
 	}
 	open_file_cache(r, &fi, r->inode, s->same_data);
@@ -43,8 +42,7 @@ static void open_stated(struct op *op)
 	struct open_state *s = REQUEST_STATE(r, struct open_state);
 
 	if (op->res < 0) {
-		open_file_undo(r, s);
-		request_reply_err(r, op->res);
+		open_file_fail(r, op->res);
 		return;
 	}
 	if (r->inode->type == S_IFREG)
@@ -55,16 +53,10 @@ static void open_stated(struct op *op)
 static void open_stat(struct request *r)
 {
 	struct open_state *s = REQUEST_STATE(r, struct open_state);
-	struct op *op = ring_op_get(r->thread->ring);
+	struct op *op = open_file_op(r, OP_STATX, open_stated);
 
-	if (!op) {
-		open_file_undo(r, s);
-		request_reply_err(r, -ENOMEM);
+	if (!op)
 		return;
-	}
-	op->kind = OP_STATX;
-	op->done = open_stated;
-	op->owner = r;
 	op->fd = s->fd;
 	op->path = "";
 	op->arg = AT_EMPTY_PATH;

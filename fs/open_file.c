@@ -56,6 +56,26 @@ void open_file_undo(struct request *r, struct open_state *s)
 	s->path_fd = -1;
 }
 
+void open_file_fail(struct request *r, int64_t error)
+{
+	open_file_undo(r, REQUEST_STATE(r, struct open_state));
+	request_reply_err(r, error);
+}
+
+struct op *open_file_op(struct request *r, enum op_kind kind, op_done_fn done)
+{
+	struct op *op = ring_op_get(r->thread->ring);
+
+	if (!op) {
+		open_file_fail(r, -ENOMEM);
+		return NULL;
+	}
+	op->kind = kind;
+	op->done = done;
+	op->owner = r;
+	return op;
+}
+
 struct handle *open_file_handle(struct request *r, struct open_state *s, struct inode *i, const struct fuse_file_info *fi)
 {
 	struct mount *m = r->mount;
@@ -164,10 +184,9 @@ static void open_opened(struct op *op)
 		return;
 	}
 	if (op->res < 0) {
-		open_file_undo(r, s);
 		if (r->changing)
 			coherence_drop_later(r->mount, r->changing);
-		request_reply_err(r, op->res);
+		open_file_fail(r, op->res);
 		return;
 	}
 	coherence_change_end(r); /* O_TRUNC */
@@ -185,16 +204,10 @@ static void open_opened(struct op *op)
 static void open_try(struct request *r, bool hot, bool direct)
 {
 	struct open_state *s = REQUEST_STATE(r, struct open_state);
-	struct op *op = ring_op_get(r->thread->ring);
+	struct op *op = open_file_op(r, OP_OPENAT, open_opened);
 
-	if (!op) {
-		open_file_undo(r, s);
-		request_reply_err(r, -ENOMEM);
+	if (!op)
 		return;
-	}
-	op->kind = OP_OPENAT;
-	op->done = open_opened;
-	op->owner = r;
 	proc_path(op, r->mount->server, direct ? s->fd : r->fd);
 	op->how.flags = open_file_flags(r->mount, s->flags);
 	if (s->append)

@@ -46,6 +46,10 @@ void open_file(struct request *r, bool direct);
 void open_file_quiet(const struct request *r, int fd, bool directory);
 /** open_file_undo() - the descriptors are closed, the request can be answered with an error. */
 void open_file_undo(struct request *r, struct open_state *s);
+/** open_file_fail() - and it is, with @error (-errno). */
+void open_file_fail(struct request *r, int64_t error);
+/** open_file_op() - as request_op(), once there are descriptors. Return: the op; NULL: the request has failed, by open_file_fail() */
+struct op *open_file_op(struct request *r, enum op_kind kind, op_done_fn done);
 /**
  * open_file_join() - with io=kernel: is it the kernel that reads and writes @i? Then @next.
  * r->backing_id: the id, 0 without one, or -errno, which is the request's error.
